@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running a plan on this machine: as many guests at once as it has room for, each trial kept as it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lab import files, log
+from lab.campaign.trial import Work, run_trial
+from lab.errors import Interrupted
+from lab.guest.accelerator import Choice
+from lab.guest.prepare import Bench
+from lab.host import available_memory, cpus
+from lab.kernel.kernel import Kernel
+from lab.results.models import Clock, Outcome, PlannedTrial, Trial
+from lab.results.runfolder import RunFolder
+from lab.spec.models import Case, Machine
+from lab.waiting import TICK, check_stop
+from lab.workload.compile import build_workload
+
+ATTEMPTS = 2
+"""How often a trial is tried whose outcome is ERROR; every other outcome is final."""
+
+GUEST_OVERHEAD = 256 << 20
+"""Bytes that a QEMU takes beside its guest's memory, generously."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A plan and what its names stand for."""
+
+    bench: Bench
+    run: RunFolder
+    cases: Mapping[str, Case]
+    machines: Mapping[str, Machine]
+    kernels: Mapping[str, Kernel]  # by role
+    choices: Mapping[str, Choice]  # accelerator by role
+
+
+def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
+    """Run what the run folder does not hold yet. Raises Interrupted with the finished trials kept."""
+    todo = missing(campaign.run, plan)
+    if not todo:
+        return
+    programs = _compile(campaign, todo)
+    broken = BrokenBoots()
+    serial = [trial for trial in todo if trial.clock is Clock.REAL]
+    parallel = [trial for trial in todo if trial.clock is not Clock.REAL]
+    for batch, slots in ((parallel, _slots(campaign, parallel)), (serial, 1)):
+        if batch:
+            _run_batch(campaign, batch, slots, programs, broken)
+
+
+def missing(run: RunFolder, plan: Sequence[PlannedTrial]) -> list[PlannedTrial]:
+    """Planned trials that have not ended, or ended in ERROR: what a resumed run still has to do."""
+    done = {trial.key for trial in run.trials() if trial.outcome is not Outcome.ERROR}
+    return [planned for planned in plan if planned.key not in done]
+
+
+def _compile(campaign: Campaign, todo: Sequence[PlannedTrial]) -> dict[str, Path | None]:
+    """Compiled workloads by case, each built at most once."""
+    include = files.shipped("testcases") / "include"
+    programs: dict[str, Path | None] = {}
+    for name in dict.fromkeys(planned.case for planned in todo):
+        source = campaign.cases[name].workload_path
+        programs[name] = None if source is None else build_workload(source, include)
+    return programs
+
+
+def _slots(campaign: Campaign, batch: Sequence[PlannedTrial]) -> int:
+    """How many guests at once: one virtual CPU each, and never more memory than is free."""
+    if not batch:
+        return 1
+    largest = max(_bytes(campaign.machines[planned.machine].memory) for planned in batch)
+    by_memory = available_memory() // (largest + GUEST_OVERHEAD)
+    return max(1, min(cpus(), by_memory, len(batch)))
+
+
+def _bytes(size: str) -> int:
+    return int(size[:-1]) << {"K": 10, "M": 20, "G": 30}[size[-1]]
+
+
+class BrokenBoots:
+    """Kernels that did not boot on a machine: reported once, not once per case."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._known: dict[tuple[str, str], str] = {}
+
+    def note(self, trial: Trial) -> None:
+        if trial.stage == "boot" and trial.outcome in (Outcome.CRASH, Outcome.TIMEOUT, Outcome.FAIL):
+            with self._guard:
+                self._known.setdefault(
+                    (trial.kernel, trial.machine), f"{trial.outcome} in trial {trial.number}"
+                )
+
+    def why(self, kernel: Kernel, machine: str) -> str:
+        """Why a further boot would only repeat a known failure; "" if none is known."""
+        with self._guard:
+            known = self._known.get((kernel.record.id, machine))
+        return f"not run: this kernel does not boot on {machine} ({known})" if known else ""
+
+
+def _run_batch(
+    campaign: Campaign,
+    batch: Sequence[PlannedTrial],
+    slots: int,
+    programs: Mapping[str, Path | None],
+    broken: BrokenBoots,
+) -> None:
+    total = len(batch)
+    stop = threading.Event()
+
+    def one(position: int, planned: PlannedTrial) -> None:
+        if not stop.is_set():
+            check_stop()
+            _until_no_error(campaign, planned, programs[planned.case], broken, f"{position}/{total}")
+
+    # QEMU dies with the thread that started it, so a guest's thread must outlive the guest: it does,
+    # because the thread waits for it.
+    with ThreadPoolExecutor(slots, thread_name_prefix="trial") as pool:
+        futures = [pool.submit(one, position, planned) for position, planned in enumerate(batch, 1)]
+        try:
+            _watch(futures)
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _watch(futures: Sequence[Future[None]]) -> None:
+    """Wait for all; the first failure, or the user's wish to stop, ends the waiting."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=TICK)
+        for future in done:
+            future.result()
+        if pending:
+            _stop_if_asked(pending)
+
+
+def _stop_if_asked(pending: set[Future[None]]) -> None:
+    try:
+        check_stop()
+    except Interrupted:
+        for future in pending:
+            future.cancel()
+        wait(pending)
+        raise
+
+
+def _until_no_error(
+    campaign: Campaign, planned: PlannedTrial, program: Path | None, broken: BrokenBoots, position: str
+) -> Trial:
+    work = Work(
+        planned=planned,
+        case=campaign.cases[planned.case],
+        machine=campaign.machines[planned.machine],
+        kernel=campaign.kernels[planned.role],
+        choice=campaign.choices[planned.role],
+        program=program,
+    )
+    for attempt in range(1, ATTEMPTS + 1):
+        with campaign.run.new_trial(planned.key) as folder:
+            known = broken.why(work.kernel, planned.machine)
+            trial = run_trial(campaign.bench, replace(work, attempt=attempt), folder, not_run=known)
+        broken.note(trial)
+        seconds = f"{trial.seconds:.1f} s"
+        log.info(
+            f"[{position}] {planned.case} {planned.machine} {planned.role}: {trial.outcome} ({seconds}) {trial.reason}"
+        )
+        if trial.outcome is not Outcome.ERROR:
+            break
+    return trial

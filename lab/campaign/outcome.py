@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From what was seen of a guest to the trial's outcome: a pure function, so that every case is tested.
+
+Order matters and is the order of trust: what the kernel says of its own death, then what ended QEMU, then
+what the guest reported, then what its report contains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.guest.guest import End
+from lab.results.models import Check, Outcome, Splat
+
+SKIP_STATUS = 4
+"""The exit status by which a kselftest says that it could not run here."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything that decides."""
+
+    end: End
+    stage: str  # "boot" until the ready marker, then "run"
+    deadline: str  # the name and length of the deadline that may have passed
+    killed_by: str  # signal that ended QEMU from outside, or ""
+    qemu_status: int | None
+    qemu_error: str
+    fatal: Splat | None
+    splats: Sequence[Splat]
+    failure: tuple[str, str] | None  # a `fail` frame: word, text
+    protocol_error: str
+    said_bye: bool
+    exit_status: int | None
+    checks: Sequence[Check]
+    problems: Sequence[str]  # of the KTAP report
+    expects_report: bool  # False: the case only boots
+    where: str = ""  # what the CPU did when a deadline passed
+
+
+def judge_trial(seen: Seen) -> tuple[Outcome, str, str]:
+    """(outcome, stage, reason)."""
+    died = _death(seen) or _report(seen)
+    if died is not None:
+        return died
+    if seen.splats:
+        more = f" and {len(seen.splats) - 1} more" if len(seen.splats) > 1 else ""
+        first = seen.splats[0]
+        return Outcome.FAIL, "scan", f"kernel log: {first.title} (console.log line {first.line}){more}"
+    return Outcome.PASS, "done", ""
+
+
+def _death(seen: Seen) -> tuple[Outcome, str, str] | None:
+    if seen.killed_by:
+        return Outcome.ERROR, seen.stage, f"QEMU was ended from outside by {seen.killed_by}"
+    if seen.fatal is not None:
+        return Outcome.CRASH, seen.stage, f"{seen.fatal.title} (console.log line {seen.fatal.line})"
+    if seen.end is End.PANIC:
+        return Outcome.CRASH, seen.stage, "the kernel panicked (see the end of console.log)"
+    if seen.qemu_status not in (None, 0):
+        words = seen.qemu_error.strip().splitlines()
+        return (
+            Outcome.ERROR,
+            seen.stage,
+            f"QEMU ended with status {seen.qemu_status}: {' '.join(words[-2:])[:400]}",
+        )
+    if seen.protocol_error:
+        return Outcome.ERROR, seen.stage, f"the guest broke the channel's protocol: {seen.protocol_error}"
+    if seen.failure is not None:
+        return _failure(seen, *seen.failure)
+    if seen.end is End.SILENCE:
+        return Outcome.TIMEOUT, seen.stage, _with_where(f"silent: {seen.deadline}", seen.where)
+    if seen.end is End.DEADLINE:
+        return Outcome.TIMEOUT, seen.stage, _with_where(f"deadline passed: {seen.deadline}", seen.where)
+    if seen.end is End.EXITED and not seen.said_bye:
+        when = "before it was ready" if seen.stage == "boot" else "in the middle of the run"
+        return Outcome.CRASH, seen.stage, f"the guest reset or powered off without a word {when}"
+    return None
+
+
+def _with_where(text: str, where: str) -> str:
+    return f"{text}; {where}" if where else text
+
+
+def _failure(seen: Seen, word: str, text: str) -> tuple[Outcome, str, str]:
+    # A module that the kernel refuses is the kernel's statement; the rest is the lab's business.
+    outcome = Outcome.FAIL if word == "module" else Outcome.ERROR
+    return outcome, seen.stage, text[:400]
+
+
+def _report(seen: Seen) -> tuple[Outcome, str, str] | None:
+    if not seen.expects_report:
+        return None
+    bad = [check for check in seen.checks if check.result == "not ok"]
+    if bad:
+        detail = f": {bad[0].detail}" if bad[0].detail else ""
+        return Outcome.FAIL, "run", f"check failed: {bad[0].name}{detail}"
+    skipped = [check for check in seen.checks if check.result == "skip"]
+    if seen.exit_status == SKIP_STATUS:
+        why = skipped[0].detail or skipped[0].name if skipped else "the workload says that it cannot run here"
+        return Outcome.SKIP, "run", why
+    if seen.exit_status is None:
+        return Outcome.ERROR, "run", "the guest reported no exit status"
+    if seen.exit_status != 0:
+        return Outcome.FAIL, "run", f"the workload ended with status {seen.exit_status}"
+    if seen.problems:
+        return Outcome.FAIL, "run", f"the workload's report is broken: {seen.problems[0]}"
+    if not seen.checks:
+        return Outcome.FAIL, "run", "the workload reported no KTAP result, so it has shown nothing"
+    return None

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which trials a campaign consists of: a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab.results.models import Clock, PlannedTrial
+from lab.spec.models import Case
+
+
+def plan_trials(
+    cases: Sequence[Case],
+    roles: Sequence[str],
+    *,
+    clock: Clock,
+    machines: Sequence[str] = (),
+    repeats: int = 1,
+) -> tuple[PlannedTrial, ...]:
+    """Every case on every machine for every role, `repeats` boots each.
+
+    Base and patched alternate, and every second pair is turned round, so that a host that drifts
+    (warms up, gets busy) drifts for both.
+    """
+    plan: list[PlannedTrial] = []
+    for repeat in range(1, repeats + 1):
+        for case in cases:
+            for machine in machines or case.machines:
+                order = roles if repeat % 2 else list(reversed(roles))
+                for role in order:
+                    plan.append(_planned(len(plan) + 1, case.name, role, machine, clock, repeat))
+    return tuple(plan)
+
+
+def _planned(number: int, case: str, role: str, machine: str, clock: Clock, repeat: int) -> PlannedTrial:
+    again = f"-{repeat}" if repeat > 1 else ""
+    key = f"{number:04d}-{case.replace('/', '.')}-{machine}-{role}{again}"
+    return PlannedTrial(
+        number=number, key=key, case=case, role=role, machine=machine, clock=clock, repeat=repeat
+    )

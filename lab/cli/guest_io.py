@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Between the user's terminal and a command in a guest."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shlex
+import shutil
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from lab.errors import InfraError, UserError
+from lab.waiting import TICK, Deadline, check_stop
+from lab.workflow.guests import OpenGuest, Prepared, Wanted, open_guest, prepare_guest
+
+if TYPE_CHECKING:
+    import paramiko
+
+MAX_STDIN = 64 << 20
+"""Bytes of our stdin that are handed to a guest's command."""
+
+
+def run_command(wanted: Wanted, words: Sequence[str], *, timeout: float, dry_run: bool, stdin: TextIO) -> int:
+    """Run one command; its output goes to our stdout and stderr as it comes."""
+    if dry_run:
+        click.echo(prepare_guest(wanted).script, nl=False)
+        return 0
+    data = b"" if stdin.isatty() or not _has_input(stdin) else stdin.buffer.read(MAX_STDIN)
+    with (
+        open_guest(wanted, command=words) as opened,
+        contextlib.closing(opened.shell.open(shlex.join(words))) as channel,
+    ):
+        if not data:
+            channel.shutdown_write()
+        status = opened.shell.follow(channel, _writer(1), _writer(2), Deadline("command", timeout), data)
+        _warn(opened)
+    return status
+
+
+def _has_input(stdin: TextIO) -> bool:
+    """Whether stdin can be read to an end: a file or a pipe that has been given, not an idle one."""
+    try:
+        return bool(select.select([stdin], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False
+
+
+def _writer(handle: int):  # type: ignore[no-untyped-def]
+    def write(piece: bytes) -> None:
+        while piece:
+            piece = piece[os.write(handle, piece) :]
+
+    return write
+
+
+def _warn(opened: OpenGuest) -> None:
+    for splat in opened.splats():
+        click.echo(f"lab: kernel log: {splat.title} ({opened.folder / 'console.log'}:{splat.line})", err=True)
+
+
+def interactive(wanted: Wanted, *, dry_run: bool) -> int:
+    """A login shell on the user's terminal."""
+    if dry_run:
+        click.echo(prepare_guest(wanted).script, nl=False)
+        return 0
+    if not sys.stdin.isatty():
+        raise UserError("`lab shell` needs a terminal", hint="use `lab run -- COMMAND` in scripts")
+    with open_guest(wanted, announce=_announce) as opened:
+        size = shutil.get_terminal_size()
+        with (
+            contextlib.closing(opened.shell.open(None, terminal=(size.columns, size.lines))) as channel,
+            _raw_terminal(),
+        ):
+            status = _relay(channel, opened)
+        _warn(opened)
+    return status
+
+
+def _announce(prepared: Prepared) -> None:
+    if prepared.boot.launch.gdb is not None:
+        click.echo(
+            f"the guest waits for a debugger; in another terminal type:\n  {prepared.gdb_line}", err=True
+        )
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _relay(channel: paramiko.Channel, opened: OpenGuest) -> int:
+    write = _writer(1)
+    while True:
+        check_stop()
+        ready = select.select([sys.stdin, channel], [], [], TICK)[0]
+        if channel in ready:
+            piece = channel.recv(1 << 16)
+            if not piece:
+                break
+            write(piece)
+        if sys.stdin in ready:
+            typed = os.read(sys.stdin.fileno(), 1 << 12)
+            if typed:
+                channel.sendall(typed)
+        if not ready and opened.guest.exit_status is not None:
+            raise InfraError("the guest ended", hint=f"its console is in {opened.folder / 'console.log'}")
+    return channel.recv_exit_status() if channel.exit_status_ready() else 0

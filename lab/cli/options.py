@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Options that several commands share, and how results reach stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def print_json(value: object) -> None:
+    """One JSON object on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def typed_command() -> tuple[str, ...]:
+    """What the user typed after `lab`, for the run's record."""
+    return tuple(sys.argv[1:])
+
+
+def _complete_cases(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from lab.spec.catalog import Catalog
+
+    return [CompletionItem(name) for name in Catalog.load().cases if name.startswith(incomplete)]
+
+
+def _complete_machines(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from lab.spec.catalog import Catalog
+
+    return [CompletionItem(name) for name in Catalog.load().machines if name.startswith(incomplete)]
+
+
+def _complete_runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from lab.results.runfolder import all_runs
+
+    names = ["latest", *(run.path.name for run in all_runs())]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def as_json(function: F) -> F:
+    return click.option("--json", "json_wanted", is_flag=True, help="One JSON object on stdout.")(function)
+
+
+def run_argument(name: str = "run", *, required: bool = True) -> Callable[[F], F]:
+    return click.argument(name, required=required, shell_complete=_complete_runs)
+
+
+def cases_argument(function: F) -> F:
+    return click.argument("cases", nargs=-1, shell_complete=_complete_cases)(function)
+
+
+def machine_option(*, multiple: bool) -> Callable[[F], F]:
+    text = "Machine preset" + (" (repeatable; default: the case's own)." if multiple else ".")
+    default = () if multiple else "qxl"
+    return click.option(
+        "-m", "--machine", multiple=multiple, default=default, shell_complete=_complete_machines, help=text
+    )
+
+
+def accelerator_option(function: F) -> F:
+    return click.option(
+        "--accel",
+        type=click.Choice(["auto", "kvm", "tcg"]),
+        default="auto",
+        help="auto: KVM only if this kernel has been seen to boot under it here.",
+    )(function)
+
+
+def campaign_options(function: F) -> F:
+    """--machine, --clock, --accel, --trials, --resume, --dry-run, --json."""
+    decorators = [
+        machine_option(multiple=True),
+        click.option(
+            "--clock",
+            type=click.Choice(["virtual", "real"]),
+            default="virtual",
+            help="virtual: exact guest instructions, anywhere. real: ns; judged under KVM only.",
+        ),
+        accelerator_option,
+        click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
+        click.option(
+            "--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=_complete_runs
+        ),
+        click.option("--dry-run", is_flag=True, help="Print the plan and the QEMU lines; boot nothing."),
+        as_json,
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function

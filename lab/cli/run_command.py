@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""lab run"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from lab.cli.options import campaign_options, cases_argument, typed_command
+
+
+class DashDash(click.Command):
+    """Keeps apart what stands before and after `--`, which click would join."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[at + 1 :] if at < len(args) else None
+        return super().parse_args(ctx, args[:at])
+
+
+@click.command("run", cls=DashDash)
+@cases_argument
+@click.option(
+    "-k", "--kernel", metavar="KERNEL", default="stock", help="stock, debian:6.12, ... (default: stock)"
+)
+@campaign_options
+@click.option("--timeout", type=float, default=3600.0, help="Seconds for COMMAND (default 3600).")
+@click.pass_obj
+def command(
+    shell_words: list[str] | None,
+    cases: tuple[str, ...],
+    kernel: str,
+    machine: tuple[str, ...],
+    clock: str,
+    accel: str,
+    trials: int,
+    resume: str | None,
+    dry_run: bool,
+    json_wanted: bool,
+    timeout: float,
+) -> int:
+    """Run CASEs (default: all) on a kernel; or, after `--`, one command in a guest.
+
+    `lab run -- COMMAND` boots, runs COMMAND, passes its output on unchanged and ends with its exit code.
+    """
+    from lab.cli.campaign_output import finish, options_of, show_plan
+    from lab.cli.guest_io import run_command
+    from lab.errors import UserError
+    from lab.results.runfolder import RunFolder
+    from lab.workflow.guests import Wanted
+    from lab.workflow.run import preview, run_cases, start_run
+
+    if shell_words is not None:
+        if not shell_words or cases or len(machine) > 1:
+            raise UserError(
+                "`lab run -- COMMAND` takes a command, at most one machine and no cases",
+                hint="lab run --machine qxl -- uname -r",
+            )
+        wanted = Wanted(kernel, machine[0] if machine else "qxl", accel)  # type: ignore[arg-type]
+        return run_command(wanted, shell_words, timeout=timeout, dry_run=dry_run, stdin=sys.stdin)
+    if resume is not None:
+        return finish(run_cases(RunFolder.find(resume)), json_wanted)
+    options = options_of(machine, clock, accel, trials, typed_command())
+    if dry_run:
+        return show_plan(preview(cases, kernel, options), json_wanted)
+    return finish(run_cases(start_run(cases, kernel, options)), json_wanted)

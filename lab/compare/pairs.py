@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which trials stand against which: the cells of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lab.results.models import Clock, Outcome, RunRecord, Trial
+
+BASE, PATCHED = "base", "patched"
+
+BROKEN = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT})
+"""Outcomes that the kernel under test answers for."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All boots of one case on one machine and clock, base against patched."""
+
+    case: str
+    machine: str
+    clock: Clock
+    base: tuple[Trial, ...]
+    patched: tuple[Trial, ...]
+
+    def side(self, role: str) -> tuple[Trial, ...]:
+        return self.base if role == BASE else self.patched
+
+    def outcomes(self, role: str) -> frozenset[Outcome]:
+        return frozenset(trial.outcome for trial in self.side(role))
+
+    @property
+    def skipped(self) -> bool:
+        """Both sides ran nothing but SKIP: the case means nothing here, by agreement."""
+        return self.outcomes(BASE) == self.outcomes(PATCHED) == frozenset({Outcome.SKIP})
+
+    def passed(self, role: str) -> tuple[Trial, ...]:
+        """The boots of one side whose numbers may be judged."""
+        return tuple(trial for trial in self.side(role) if trial.outcome is Outcome.PASS)
+
+    def why_incomparable(self) -> str:
+        """Why numbers of the two sides must not be held against each other; "" if they may."""
+        for role in (BASE, PATCHED):
+            if not self.passed(role):
+                ends = sorted(str(outcome) for outcome in self.outcomes(role))
+                return f"{role}: " + (", ".join(ends) if ends else "was not run")
+        return _different_conditions(self.passed(BASE) + self.passed(PATCHED), self.clock)
+
+
+def cells(record: RunRecord, trials: Iterable[Trial]) -> list[Cell]:
+    """Every cell that was planned or run, cases in the run's order, machines in the plan's order.
+
+    Of several attempts at one trial only the last one counts.
+    """
+    newest = newest_attempts(trials)
+    planned = [p for p in record.plan if p.role in (BASE, PATCHED)]
+    entries: list[tuple[int, str, str, Clock]] = [(p.number, p.case, p.machine, p.clock) for p in planned]
+    entries += [(t.number, t.case, t.machine, t.clock) for t in newest if t.role in (BASE, PATCHED)]
+    case_order = {name: position for position, name in enumerate(record.cases)}
+    entries.sort(key=lambda e: (case_order.get(e[1], len(case_order)), e[0]))
+    keys = list(dict.fromkeys(entry[1:] for entry in entries))
+
+    def side(key: tuple[str, str, Clock], role: str) -> tuple[Trial, ...]:
+        found = [t for t in newest if (t.case, t.machine, t.clock) == key and t.role == role]
+        return tuple(sorted(found, key=lambda t: t.repeat))
+
+    return [Cell(*key, base=side(key, BASE), patched=side(key, PATCHED)) for key in keys]
+
+
+def newest_attempts(trials: Iterable[Trial]) -> list[Trial]:
+    """The last attempt at each trial, in plan order."""
+    newest: dict[tuple[object, ...], Trial] = {}
+    for trial in trials:
+        key = (trial.case, trial.machine, trial.clock, trial.role, trial.repeat)
+        held = newest.get(key)
+        if held is None or (trial.attempt, trial.number) > (held.attempt, held.number):
+            newest[key] = trial
+    return sorted(newest.values(), key=lambda trial: trial.number)
+
+
+def _different_conditions(trials: tuple[Trial, ...], clock: Clock) -> str:
+    """Name the first condition beside the kernel that was not the same for all; "" if none.
+
+    A resumed run may meet a newer QEMU or an edited case: its numbers then have two possible causes.
+    """
+    if len({trial.case_digest for trial in trials}) > 1:
+        return "the case was edited between the trials"
+    fields = ["accelerator", "nesting", "qemu_version", "memory_backing"]
+    if clock is Clock.REAL:
+        fields += ["host_kernel", "host_cpu"]
+    for field in fields:
+        seen = {str(getattr(t.environment, field)) for t in trials if t.environment is not None}
+        if len(seen) > 1:
+            return f"{field} was not the same for all trials: " + ", ".join(sorted(seen))
+    return ""

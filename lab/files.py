@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where things live on disk, and how they are written: whole or not at all, under a lock, by digest."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.errors import InfraError
+from lab.waiting import Deadline, check_stop
+
+
+def shipped(kind: str) -> Path:
+    """The folder `kind` ("testcases", "images", "kconfigs") that ships with the lab.
+
+    In a wheel it lies inside the package, in a checkout beside it.
+    """
+    packaged = Path(__file__).parent / "_shipped" / kind
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / kind
+
+
+def _base(override: str, xdg: str, fallback: str) -> Path:
+    if override in os.environ:
+        return Path(os.environ[override]).expanduser().absolute()
+    root = os.environ.get(xdg) or str(Path.home() / fallback)
+    return Path(root).absolute() / "faultlab"
+
+
+def cache_dir(kind: str) -> Path:
+    """`$XDG_CACHE_HOME/faultlab/KIND` (LAB_CACHE overrides the part before KIND), made if missing."""
+    return _made(_base("LAB_CACHE", "XDG_CACHE_HOME", ".cache") / kind)
+
+
+def state_dir(kind: str) -> Path:
+    """`$XDG_STATE_HOME/faultlab/KIND` (LAB_STATE overrides the part before KIND), made if missing."""
+    return _made(_base("LAB_STATE", "XDG_STATE_HOME", ".local/state") / kind)
+
+
+def _made(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(path, error) from error
+    return path
+
+
+def disk_error(path: Path, error: OSError) -> InfraError:
+    """The InfraError for a failed write below `path`: says which disk and how to get room."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InfraError(
+            f"no space left on the disk of {path}",
+            hint="`lab gc` frees what no run needs; LAB_CACHE and LAB_STATE move the folders to another disk",
+        )
+    return InfraError(f"cannot write {path}: {error.strerror or error}", hint="check owner and permissions")
+
+
+def _unfinished(path: Path) -> str:
+    """The beginning of a temporary name; it holds our process id, so that others see whether we live."""
+    return f".{path.name}.{os.getpid()}."
+
+
+UNFINISHED = re.compile(r"\..+\.(\d+)\.[^.]*")
+
+
+def leftovers() -> list[Path]:
+    """Half-made files and folders of labs that are no longer alive, below cache and state."""
+    found: list[Path] = []
+    for root in (cache_dir("."), state_dir(".")):
+        for pattern in (".*", "*/.*", "*/*/.*", "*/*/*/.*"):
+            for path in root.glob(pattern):
+                match = UNFINISHED.fullmatch(path.name)
+                if match and not Path(f"/proc/{match[1]}").exists():
+                    found.append(path)
+    return found
+
+
+def sweep() -> None:
+    """Remove what labs that were killed left half made; called before new work begins."""
+    for path in leftovers():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    """Write `path` under a temporary name and rename it: a reader sees the old or the new, never half."""
+    raw = data.encode() if isinstance(data, str) else data
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_unfinished(path))
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(raw)
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
+@contextlib.contextmanager
+def made_whole(final: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill; on success it becomes `final`, on failure nothing is left.
+
+    If someone else finished the same `final` in the meantime, theirs is kept.
+    """
+    _made(final.parent)
+    try:
+        building = Path(tempfile.mkdtemp(dir=final.parent, prefix=_unfinished(final)))
+    except OSError as error:
+        raise disk_error(final, error) from error
+    try:
+        building.chmod(0o755)
+        yield building
+        try:
+            building.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    except OSError as error:
+        raise disk_error(final, error) from error
+    finally:
+        if building.exists():
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_text(*parts: str | bytes) -> str:
+    """Hex SHA-256 over the parts, each prefixed by its length so that no two lists collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()
+
+
+def sha256_tree(root: Path) -> str:
+    """Hex SHA-256 over names and contents of all regular files below `root`."""
+    parts: list[str | bytes] = []
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            parts += [str(path.relative_to(root)), path.read_bytes()]
+    return sha256_text(*parts)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, what: str, seconds: float = 600) -> Iterator[None]:
+    """Hold an exclusive lock on `path`; the kernel drops it if this process dies.
+
+    Raises InfraError after `seconds` of waiting for another lab.
+    """
+    _made(path.parent)
+    with path.open("a") as handle:
+        deadline = Deadline(f"lock on {what}", seconds)
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                check_stop()
+                if deadline.expired:
+                    raise InfraError(
+                        f"another lab has held the lock on {what} for {seconds:.0f} s ({path})",
+                        hint="wait for it, or stop it",
+                    ) from None
+                time.sleep(deadline.slice())
+        yield

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One running guest: started, waited for with deadlines, and ended in every case.
+
+Order of every wait: has the user asked to stop, is QEMU dead, did the kernel die, has the guest broken the
+protocol, is the deadline over. So a dead guest is noticed at once and never mistaken for a slow one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from lab import proc
+from lab.errors import InfraError
+from lab.guest.argv import Launch, Wiring, by_hand, qemu_argv
+from lab.guest.monitor import Monitor
+from lab.guest.privilege import Confinement, confine
+from lab.guest.streams import Streams
+from lab.image.initramfs import ORDERS, Initramfs
+from lab.waiting import TICK, Deadline, check_stop
+
+KERNEL_DIED = re.compile(r"^\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? Kernel panic - not syncing", re.MULTILINE)
+
+
+class End(Enum):
+    """Why a wait on a guest came to its end."""
+
+    HAPPENED = "what was waited for happened"
+    EXITED = "QEMU ended"
+    PANIC = "the kernel panicked"
+    PROTOCOL = "the guest broke the channel's protocol"
+    DEADLINE = "the deadline passed"
+    SILENCE = "the guest said nothing for too long"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What to start. Paths are the host's; `launch` has placeholders for descriptors filled in here."""
+
+    launch: Launch
+    kernel: Path
+    initramfs: Initramfs
+    nonce: str
+
+
+class Guest:
+    """A started QEMU. Use `booted(...)`, which ends it in every case."""
+
+    def __init__(self, boot: Boot, folder: Path) -> None:
+        self.folder = folder
+        self.boot = boot
+        self.started = time.monotonic()
+        self.ready_seconds: float | None = None
+        self.ready_uptime: float | None = None
+        self._ready = re.compile(rf"^LAB-READY {re.escape(boot.nonce)} (\d+\.\d+)\r?$", re.MULTILINE)
+        self.argv: tuple[str, ...] = ()
+        self._monitor: Monitor | None = None
+        self.process, self.streams, self._monitor_socket = self._start()
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], Streams, socket.socket]:
+        pairs = [socket.socketpair() for _ in range(3)]
+        ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        kernel = os.open(self.boot.kernel, os.O_RDONLY)
+        initrd = self.boot.initramfs.joined()
+        inherited = [*(end.fileno() for end in theirs), kernel, initrd]
+        try:
+            confinement = confine(self.boot.launch.accelerator)
+            launch = _with_descriptors(self.boot.launch, theirs, kernel, initrd)
+            self.argv = tuple(qemu_argv(launch))
+            process = _spawn(confinement, self.argv, inherited)
+        except BaseException:
+            for end in ours:
+                end.close()
+            raise
+        finally:
+            os.close(kernel)
+            os.close(initrd)
+            for end in theirs:
+                end.close()
+        assert process.stderr is not None
+        console, channel, monitor = ours
+        streams = Streams(console, channel, process.stderr, self.folder / "console.log")
+        return process, streams, monitor
+
+    # ---- waiting -------------------------------------------------------------------------------
+
+    def wait_ready(self, deadline: Deadline, *, silence: float) -> End:
+        """Wait for this guest's own ready marker; `silence` is the longest pause on the console, in seconds."""
+
+        def ready() -> bool:
+            found = self._ready.search(self.streams.tail)
+            if found:
+                self.ready_seconds = time.monotonic() - self.started
+                self.ready_uptime = float(found[1])
+            return found is not None
+
+        return self._wait(ready, deadline, silence)
+
+    def wait_end(self, deadline: Deadline) -> End:
+        """Wait until the guest said goodbye on the channel and QEMU ended."""
+        return self._wait(
+            lambda: self.streams.reader.done and self.process.poll() is not None, deadline, None
+        )
+
+    def _wait(self, happened: Callable[[], bool], deadline: Deadline, silence: float | None) -> End:
+        while True:
+            check_stop()
+            exited = self.process.poll() is not None
+            if exited:
+                self.streams.finish()  # all that it ever said has been read before it is judged
+            if happened():
+                return End.HAPPENED
+            if exited:
+                return End.EXITED
+            if self.streams.channel_error is not None:
+                return End.PROTOCOL
+            if KERNEL_DIED.search(self.streams.tail):
+                return self._after_panic()
+            if deadline.expired:
+                return End.DEADLINE
+            if silence is not None and time.monotonic() - self.streams.last_word > silence:
+                return End.SILENCE
+            with self.streams.changed:
+                self.streams.changed.wait(min(TICK / 4, deadline.slice()))
+
+    def _after_panic(self) -> End:
+        """Let the dying kernel print its trace and reset (panic=-1), at most 10 seconds."""
+        deadline = Deadline("end of a panic", 10)
+        while self.process.poll() is None and not deadline.expired:
+            check_stop()
+            time.sleep(deadline.slice() / 4)
+        return End.PANIC
+
+    @property
+    def monitor(self) -> Monitor:
+        """The connected monitor. Connected on first use only: on the virtual clock nothing may disturb."""
+        if self._monitor is None:
+            self._monitor = Monitor(self._monitor_socket, self.folder / "qmp.jsonl")
+            self._monitor.connect(5.0)
+        return self._monitor
+
+    # ---- ending --------------------------------------------------------------------------------
+
+    @property
+    def exit_status(self) -> int | None:
+        """QEMU's status; negative for a signal; None while it runs."""
+        return self.process.poll()
+
+    @property
+    def killed_by(self) -> str:
+        """The name of the signal that ended QEMU, or "" (asked only before `end`)."""
+        status = self.process.poll()
+        return signal.Signals(-status).name if status is not None and status < 0 else ""
+
+    def where(self) -> str:
+        """What the virtual CPU is doing, for the report of a hang; "" if QEMU cannot tell."""
+        try:
+            text = str(self.monitor.execute("human-monitor-command", {"command-line": "info registers"}, 2.0))
+        except InfraError:
+            return ""
+        found = re.search(r"\bRIP=([0-9a-f]+)", text)
+        return f"virtual CPU at RIP={found[1]}, {'halted' if 'HLT=1' in text else 'running'}" if found else ""
+
+    def end(self) -> None:
+        """End QEMU if it runs, read what is left, close everything. Safe to call twice."""
+        if self.process.poll() is None:
+            proc.kill_group(self.process)
+        if self._monitor is not None:
+            self._monitor.close()
+        self._monitor_socket.close()
+        self.streams.finish()
+
+
+def _with_descriptors(launch: Launch, theirs: list[socket.socket], kernel: int, initrd: int) -> Launch:
+    return replace(
+        launch,
+        # Through /proc, so that QEMU's unprivileged user needs no way into the lab's cache folders.
+        kernel=f"/proc/self/fd/{kernel}",
+        initrd=f"/proc/self/fd/{initrd}",
+        wiring=Wiring.to_lab(*(end.fileno() for end in theirs)),
+    )
+
+
+def _spawn(confinement: Confinement, argv: tuple[str, ...], inherited: list[int]) -> subprocess.Popen[bytes]:
+    return proc.spawn(
+        [*confinement.prefix, *argv],
+        stderr=subprocess.PIPE,
+        pass_fds=inherited,
+        env=proc.QUIET_ENV,
+        cwd=Path("/"),
+        user=confinement.user,
+    )
+
+
+@contextlib.contextmanager
+def booted(boot: Boot, folder: Path) -> Iterator[Guest]:
+    """Start a guest, write qemu.cmd, and end it whatever happens."""
+    write_command(boot, folder)
+    guest = Guest(boot, folder)
+    try:
+        yield guest
+    finally:
+        guest.end()
+
+
+def write_command(boot: Boot, folder: Path) -> None:
+    """qemu.cmd: a script that boots the same guest by hand, console on the terminal."""
+    (folder / ORDERS).write_bytes(boot.initramfs.orders)
+    (folder / "qemu.cmd").write_text(command_script(boot))
+    (folder / "qemu.cmd").chmod(0o755)
+
+
+def command_script(boot: Boot) -> str:
+    """The text of qemu.cmd; its initramfs is joined from the cached parts and the orders beside the script."""
+    hand = by_hand(boot.launch, str(boot.kernel), "INITRD")
+    line = proc.quoted(qemu_argv(hand)).replace("-initrd INITRD", '-initrd "$initrd"')
+    parts = proc.quoted([str(part) for part in boot.initramfs.cached])
+    return (
+        "#!/bin/sh\n"
+        "# Boots this guest by hand; leave with ctrl-a x or by powering off. Frames go to ./channel.out.\n"
+        "initrd=$(mktemp) && trap 'rm -f \"$initrd\"' EXIT\n"
+        f'cat {parts} "$(dirname "$0")/{ORDERS}" > "$initrd"\n'
+        f"{line}\n"
+    )

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From what was declared (machine, kernel, job) to what QEMU is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import files
+from lab.errors import UserError
+from lab.guest.accelerator import Choice
+from lab.guest.argv import Launch, Wiring, kernel_command_line
+from lab.guest.guest import Boot
+from lab.guest.qemu import Qemu, find_qemu
+from lab.image.initramfs import Initramfs, Job, pack
+from lab.image.userland import userland_archive
+from lab.kernel.kernel import Kernel
+from lab.results.models import Clock
+from lab.spec.loader import load
+from lab.spec.models import Gpu, Image, Machine
+from lab.workload.compile import build_workload
+
+SSH_MODULES = ("virtio_pci", "virtio_net")
+
+MANAGERS = {"ttm": "ttm", "shmem": "drm_shmem_helper"}
+"""Memory manager -> the kernel module that is in a driver's closure exactly if the driver uses it."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every guest of one lab process shares."""
+
+    qemu: Qemu
+    init: Path  # the compiled PID 1
+
+    @classmethod
+    def set_up(cls) -> Bench:
+        """Find QEMU and compile PID 1 (cached). InfraError says what is missing."""
+        return cls(
+            find_qemu(),
+            build_workload(files.shipped("images") / "init.c", files.shipped("testcases") / "include"),
+        )
+
+    def userland(self, name: str) -> Path:
+        """The cached archive of images/NAME.yaml."""
+        return userland_archive(name, load(files.shipped("images") / f"{name}.yaml", Image), self.init)
+
+
+def driver_module(gpu: Gpu, kernel: Kernel) -> str | None:
+    """The module that drives the GPU on this kernel; None if the kernel has none."""
+    return next((name for name in gpu.modules if kernel.has_module(name)), None)
+
+
+def memory_manager(gpu: Gpu, kernel: Kernel) -> str | None:
+    """What is behind the driver's BO mappings on this very kernel: "ttm", "shmem", or None if neither.
+
+    Read from the driver's dependencies, because it changes with versions: bochs left TTM in 6.13.
+    """
+    module = driver_module(gpu, kernel)
+    if module is None:
+        return None
+    return next((name for name, helper in MANAGERS.items() if kernel.depends_on(module, helper)), None)
+
+
+def machine_modules(machine: Machine, kernel: Kernel) -> list[str]:
+    """The modules that drive the machine's devices, in load order; UserError if the kernel lacks a driver."""
+    wanted: list[str] = []
+    for gpu in machine.gpus:
+        module = driver_module(gpu, kernel)
+        if module is None:
+            names = " or ".join(gpu.modules)
+            raise UserError(f"kernel {kernel.record.release} has no driver for {gpu.device} (module {names})")
+        wanted += [name for name in (*gpu.bus_modules, module) if name not in wanted]
+    return wanted
+
+
+def prepare_boot(
+    bench: Bench,
+    machine: Machine,
+    kernel: Kernel,
+    job: Job,
+    *,
+    clock: Clock,
+    choice: Choice,
+    ssh_port: int | None = None,
+    gdb: str | None = None,
+    extra_modules: Sequence[str] = (),
+) -> Boot:
+    """Everything that `booted()` needs. UserError if the kernel cannot drive the machine."""
+    modules = [
+        *machine_modules(machine, kernel),
+        *extra_modules,
+        *(SSH_MODULES if ssh_port is not None else ()),
+    ]
+    initramfs = pack(bench.userland("job" if ssh_port is None else "shell"), kernel, modules, job)
+    image = kernel.vmlinux if kernel.vmlinux is not None else kernel.vmlinuz
+    nonce = _nonce(kernel, initramfs, clock, machine)
+    launch = Launch(
+        qemu=bench.qemu.path,
+        machine=machine,
+        kernel=str(image),
+        initrd="INITRD",
+        command_line=kernel_command_line(clock, choice.accelerator, nonce),
+        accelerator=choice.accelerator,
+        clock=clock,
+        wiring=Wiring.by_hand(),
+        ssh_port=ssh_port,
+        gdb=gdb,
+    )
+    return Boot(launch, image, initramfs, nonce)
+
+
+def _nonce(kernel: Kernel, initramfs: Initramfs, clock: Clock, machine: Machine) -> str:
+    """Tells this guest's ready marker from any other text; the same for the same guest, so that a boot on
+    the virtual clock repeats to the last instruction."""
+    return files.sha256_text(kernel.record.id, initramfs.digest, clock, machine.name)[:16]

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An initramfs: cached parts (userland, modules, workload) and one small part with this job's orders.
+
+The parts are joined in memory and handed to QEMU as an anonymous file, so no guest leaves one on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lab import files
+from lab.image.cpio import Archive
+from lab.kernel.kernel import Kernel
+
+ORDERS = "orders.cpio"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the guest's PID 1 is to do (docs/channel.md); `program` is a path on the host."""
+
+    mode: Literal["job", "boot", "ssh"]
+    program: Path | None = None
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    output_limit: int = 1 << 20  # bytes of stdout, and of stderr, that are sent
+    files: Mapping[str, bytes] = field(default_factory=dict)  # in-guest path -> content, readable by root
+
+
+@dataclass(frozen=True)
+class Initramfs:
+    """The parts in the order in which the kernel unpacks them."""
+
+    cached: tuple[Path, ...]
+    orders: bytes
+
+    def joined(self) -> int:
+        """A file descriptor of an anonymous file with all parts; the caller closes it."""
+        handle = os.memfd_create("initramfs", 0)
+        with os.fdopen(os.dup(handle), "wb") as out:
+            for part in self.cached:
+                out.write(part.read_bytes())
+            out.write(self.orders)
+        return handle
+
+    @property
+    def digest(self) -> str:
+        return files.sha256_text(*(part.name for part in self.cached), self.orders)
+
+
+def pack(userland: Path, kernel: Kernel, modules: Sequence[str], job: Job) -> Initramfs:
+    """The initramfs of one guest. `modules` are loaded in order, each after what it depends on."""
+    archive, in_guest = _modules_part(kernel, modules)
+    cached = [userland, archive]
+    if job.program is not None:
+        cached.append(_program_part(job.program))
+    return Initramfs(tuple(cached), _orders_part(job, in_guest))
+
+
+def _modules_part(kernel: Kernel, modules: Sequence[str]) -> tuple[Path, list[str]]:
+    closure = kernel.module_closure(modules)
+    in_guest = [f"/lab/modules/{number:02d}-{path.name}" for number, path in enumerate(closure)]
+    key = files.sha256_text(kernel.record.id, *in_guest, *(str(path) for path in closure))
+    kept = files.cache_dir("images") / f"modules-{key[:20]}.cpio"
+    if not kept.is_file():
+        archive = Archive()
+        for path, name in zip(closure, in_guest, strict=True):
+            archive.file(name, path.read_bytes())
+        files.write_whole(kept, archive.packed())
+    return kept, in_guest
+
+
+def _program_part(program: Path) -> Path:
+    kept = files.cache_dir("images") / f"workload-{files.sha256_file(program)[:20]}.cpio"
+    if not kept.is_file():
+        archive = Archive()
+        archive.file("/lab/workload", program.read_bytes(), 0o755)
+        files.write_whole(kept, archive.packed())
+    return kept
+
+
+def _orders_part(job: Job, modules: Sequence[str]) -> bytes:
+    lines = [f"mode {job.mode}", *(f"module {path}" for path in modules), f"limit {job.output_limit}"]
+    if job.mode == "job":
+        lines += ["exec /lab/workload", *(f"arg {argument}" for argument in job.arguments)]
+    environment = {"PATH": "/bin", "LAB_OUT": "/lab/out", **job.environment}
+    lines += [f"env {name}={text}" for name, text in environment.items()]
+    if any("\n" in line for line in lines):
+        raise ValueError("an order cannot hold a newline")
+    archive = Archive()
+    archive.file("/lab/job", ("\n".join(lines) + "\n").encode())
+    for path, content in job.files.items():
+        archive.file(path, content, 0o600)
+    return archive.packed()

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Base and patched from one kernel, when a series touches no more than one directory's modules.
+
+Both are rebuilt with the same compiler from the same source, so that like is compared with like; the image
+and all other modules stay the distribution's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lab import files, log, proc
+from lab.errors import InfraError, SeriesError, UserError
+from lab.kernel import planner, sandbox
+from lab.kernel.fit import check_fit, parse_modversions
+from lab.kernel.kernel import Kernel, canonical
+from lab.kernel.obtain import kernel_id
+from lab.kernel.series import Patch, Series
+from lab.kernel.source_tree import source_directory
+from lab.results.models import Record
+
+# Type information for BPF needs pahole and is not there for the rebuilt module's neighbours either way.
+MAKE_FLAGS = ("CONFIG_DEBUG_INFO_BTF_MODULES=",)
+GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
+SECONDS = 1800
+"""How long one build may take."""
+
+
+class BuildManifest(Record):
+    """What a finished build holds."""
+
+    modules: dict[str, str]  # canonical name -> sha256 of NAME.ko
+    compiler: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One build: which modules, from which source, with which patches, against which kernel."""
+
+    base: Kernel
+    tree: Path
+    what: planner.OneModule
+    series: Series | None  # None: the base
+    compiler: str  # first line of its --version
+
+    @property
+    def headers(self) -> Path:
+        assert self.base.headers is not None
+        return self.base.headers
+
+    @property
+    def kernel_headers(self) -> Path:
+        return self.headers / "usr/src" / f"linux-headers-{self.base.record.release}"
+
+    @property
+    def patches(self) -> Sequence[Patch]:
+        return self.series.patches if self.series else ()
+
+    @property
+    def key(self) -> str:
+        # The diffs themselves and not their patch ids, which are blind to white space.
+        source = (self.tree.parent / "tree.sha256").read_text()
+        diffs = files.sha256_text(*[patch.diff for patch in self.patches])
+        parts = (source, diffs, self.headers.name, self.compiler, *MAKE_FLAGS, *self.what.modules)
+        return files.sha256_text(*parts)[:16]
+
+
+def build_pair(base: Kernel, series: Series) -> tuple[Kernel, Kernel]:
+    """The base and the patched kernel for a series.
+
+    Raises SeriesError if the series does not apply or compile, UserError if more than a module would have
+    to be built, InfraError if not even the base builds. A series that touches nothing that is built gives
+    the same `build_id` on both sides.
+    """
+    if base.headers is None or base.source_package is None:
+        raise InfraError(f"{base.record.name} was obtained without what building needs")
+    what = _plan(base, series)
+    if isinstance(what, planner.Nothing):
+        log.info(f"nothing to build: {what.reason}")
+        return base, _named(base, series)
+    tree = source_directory(base.source_package, what.directory)
+    assert tree is not None  # the planner has read its Makefile
+    compiler = _compiler(base)
+    jobs = [_Job(base, tree, what, which, compiler) for which in (None, series)]
+    with ThreadPoolExecutor(2) as pool:
+        unpatched, patched = (pool.submit(_built, job) for job in jobs)
+        # The base's failure is told first: then the series is not to blame.
+        before = _kernel(base, unpatched.result())
+        after = _named(_kernel(base, patched.result()), series)
+    return before, after
+
+
+def _plan(base: Kernel, series: Series) -> planner.Nothing | planner.OneModule:
+    package = base.source_package
+    assert package is not None
+
+    def makefile(directory: str) -> str | None:
+        tree = source_directory(package, directory)
+        found = [tree / directory / name for name in ("Kbuild", "Makefile")] if tree else []
+        return next((path.read_text(errors="replace") for path in found if path.is_file()), None)
+
+    config = planner.parse_config(base.config.read_text())
+    what = planner.plan(series.touched, makefile, config)
+    if isinstance(what, planner.Beyond):
+        shown = ", ".join(what.paths[:5]) + (
+            f" and {len(what.paths) - 5} more" if len(what.paths) > 5 else ""
+        )
+        raise UserError(
+            f"{series.path} needs a build of the whole kernel because of {shown}: {what.reason}",
+            hint="this version of the lab rebuilds the modules of one directory; split the series, "
+            "or build both kernels yourself",
+        )
+    return what
+
+
+def _compiler(base: Kernel) -> str:
+    """First line of `--version` of the compiler that the headers ask for; InfraError if it is not there."""
+    assert base.headers is not None
+    path = base.headers / "usr/src" / f"linux-headers-{base.record.release}" / ".kernelvariables"
+    match = re.search(r"\bgcc-[0-9]+\b", path.read_text())
+    name = match[0] if match else "gcc"
+    proc.needed("make", package="make", why="modules are built with it")
+    program = proc.needed(name, package=name, why=f"Linux {base.record.version} was built with it")
+    return proc.run([program, "--version"], timeout=20).text.splitlines()[0]
+
+
+def _kernel(base: Kernel, folder: Path) -> Kernel:
+    manifest = BuildManifest.model_validate_json((folder / "manifest.json").read_bytes())
+    digests = dict(sorted(manifest.modules.items()))
+    record = base.record.model_copy(
+        update={
+            "id": kernel_id(base.record.image_sha256, base.record.config_sha256, digests),
+            "replaced_modules": digests,
+            "module_compiler": manifest.compiler,
+            "build_id": files.sha256_text(*[part for item in digests.items() for part in item]),
+        }
+    )
+    return replace(base, record=record, replaced={name: folder / f"{name}.ko" for name in digests})
+
+
+def _named(kernel: Kernel, series: Series) -> Kernel:
+    ids = tuple(patch.patch_id for patch in series.patches)
+    record = kernel.record.model_copy(
+        update={"name": f"{kernel.record.name} + {series.name}", "patch_ids": ids}
+    )
+    return replace(kernel, record=record)
+
+
+def _built(job: _Job) -> Path:
+    """The folder of a finished build, which is made unless it is there and unharmed."""
+    final = files.cache_dir("builds") / job.key
+    with files.locked(final.with_name(f"{final.name}.lock"), what=f"build {job.key}"):
+        if not _intact(final):
+            title = f"{job.base.record.name}{f' + {job.series.name}' if job.series else ''}"
+            with (
+                log.step(f"building {', '.join(job.what.modules)} of {title}"),
+                files.made_whole(final) as made,
+            ):
+                _build(job, made)
+    return final
+
+
+def _intact(folder: Path) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        manifest = BuildManifest.model_validate_json((folder / "manifest.json").read_bytes())
+        if all(files.sha256_file(folder / f"{n}.ko") == d for n, d in manifest.modules.items()):
+            return True
+    except (OSError, ValidationError):
+        pass
+    log.info(f"{folder} is damaged: removed, will be built again")
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+def _build(job: _Job, into: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=files.cache_dir("builds"), prefix=".work.") as name:
+        work = Path(name)
+        shutil.copytree(job.tree, work / "tree", symlinks=True)
+        for patch in job.patches:
+            if any(path.startswith(job.what.directory + "/") for path in patch.touched):
+                _apply(job, patch, work)
+        source = work / "tree" / job.what.directory
+        targets = [f"{module}.ko" for module in job.what.modules]
+        _make(job, source, targets)
+        _sandboxed(job, source, ["strip", "--strip-debug", *targets])
+        found = {canonical(target.removesuffix(".ko")): _plain(source / target) for target in targets}
+        for module, path in found.items():
+            dump = _sandboxed(job, source, ["modprobe", "--dump-modversions", f"./{path.name}"])
+            check_fit(
+                job.base,
+                path,
+                exports=_plain(source / "Module.symvers"),
+                known=job.kernel_headers / "Module.symvers",
+                imports=parse_modversions(dump.text),
+            )
+            shutil.copyfile(path, into / f"{module}.ko")
+    digests = {module: files.sha256_file(into / f"{module}.ko") for module in found}
+    manifest = BuildManifest(modules=digests, compiler=job.compiler)
+    files.write_whole(into / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+
+
+def _plain(path: Path) -> Path:
+    """A file that the build left: a link could lead the lab to a file of the host."""
+    if path.is_symlink() or not path.is_file():
+        raise SeriesError(f"the build did not leave a regular file {path.name}", stage="build")
+    return path
+
+
+def _apply(job: _Job, patch: Patch, work: Path) -> None:
+    git = proc.needed("git", package="git", why="patches are applied with it")
+    argv = [git, "apply", "-p1", "--whitespace=nowarn", f"--include={job.what.directory}/*"]
+    env = {**GIT_ALONE, "GIT_CEILING_DIRECTORIES": str(work)}  # even if the cache lies inside a repository
+    done = proc.run(argv, timeout=60, check=False, data=patch.diff, cwd=work / "tree", env=env)
+    if done.code == 0:
+        return
+    said = [line.removeprefix("error: ") for line in done.errors.splitlines() if line.startswith("error: ")]
+    which = f'patch {patch.number}/{len(job.patches)} "{patch.subject}"'
+    raise SeriesError(
+        f"{which} does not apply to {job.base.record.name}: {said[0] if said else done.errors.strip()}",
+        stage="apply",
+        evidence=done.errors,
+        hint="rebase the series, or name the kernel that it is for with --base",
+    )
+
+
+def _make(job: _Job, source: Path, targets: Sequence[str]) -> None:
+    headers = f"/kernel/usr/src/{job.kernel_headers.name}"
+    argv = ["make", "-C", headers, "M=/build", f"-j{os.cpu_count() or 1}", *MAKE_FLAGS, *targets]
+    kept = files.cache_dir("builds") / f"{job.key}.log"
+    full = sandbox.argv(argv, headers=job.headers, build=source)
+    done = proc.run(full, timeout=SECONDS, check=False, log=kept)
+    if done.code == 0:
+        return
+    error = first_error(done.text, job.what.directory)
+    if job.series is None:
+        raise InfraError(
+            f"{job.base.record.name} does not build even without the series: {error}",
+            hint=f"the whole log is {kept}",
+        )
+    raise SeriesError(
+        f"{job.series.name} does not build on {job.base.record.name}: {error}",
+        stage="build",
+        evidence=done.text[-16384:],
+        hint=f"the whole log is {kept}",
+    )
+
+
+def first_error(text: str, directory: str) -> str:
+    """The first error in a build's log, with its path relative to the kernel tree."""
+    patterns = (
+        r"(?m)^(\S+:[0-9]+(?::[0-9]+)?: (?:fatal )?error: .*)$",
+        r"(?m)^(ERROR: modpost: .*)$",
+        r"(?m)^(make[^\n]*\*\*\* .*)$",
+    )
+    for pattern in patterns:
+        if match := re.search(pattern, text):
+            line = match[1].replace("/build/", f"{directory}/")
+            return re.sub(r"/kernel/usr/src/[^/]+/", "", line)
+    return "make failed without naming an error"
+
+
+def _sandboxed(job: _Job, source: Path, command: Sequence[str]) -> proc.Finished:
+    """A tool that reads what the build left, which is as little to be trusted as its source."""
+    done = proc.run(sandbox.argv(command, headers=job.headers, build=source), timeout=60, check=False)
+    if done.code != 0:
+        raise InfraError(f"{command[0]} failed on the built module: {done.errors.strip()[:500]}")
+    return done

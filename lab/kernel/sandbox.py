@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A place to run compilers on strangers' source: bubblewrap, without network, home or anything to write to.
+
+Inside, /usr is the host's, /kernel the headers and /build the module's source, the only writable place. Both
+have the same path for base and patched, so that equal sources give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from lab import proc
+from lab.errors import InfraError
+
+TOP_LEVEL = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
+
+
+def argv(command: Sequence[str], *, headers: Path, build: Path) -> list[str]:
+    """The command line that runs `command` in the sandbox; raises InfraError if there can be none."""
+    bwrap = _checked_bwrap()
+    return [
+        bwrap,
+        *_host_system(),
+        *("--ro-bind", str(headers), "/kernel"),
+        *("--bind", str(build), "/build"),
+        *("--chdir", "/build"),
+        *_isolation(),
+        *("--", *command),
+    ]
+
+
+def _host_system() -> list[str]:
+    """The host's programs and libraries, read-only, whether /bin and /lib are links into /usr or not."""
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in TOP_LEVEL:
+        path = Path("/") / name
+        if path.is_symlink():
+            options += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir():
+            options += ["--ro-bind", str(path), str(path)]
+    return [*options, "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+
+
+def _isolation() -> list[str]:
+    return [
+        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox
+        *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
+        *("--setenv", "PATH", "/usr/bin:/usr/sbin:/bin:/sbin"),
+        *("--setenv", "LC_ALL", "C.UTF-8"),
+    ]
+
+
+def check() -> None:
+    """Raise InfraError, with what to do, if builds cannot be confined here."""
+    _checked_bwrap()
+
+
+@cache
+def _checked_bwrap() -> str:
+    """The path of bwrap, once it has been seen to work."""
+    bwrap = proc.needed("bwrap", package="bubblewrap", why="patches are compiled in its sandbox")
+    done = proc.run([bwrap, *_host_system(), *_isolation(), "--", "true"], timeout=20, check=False)
+    if done.code != 0:
+        raise InfraError(
+            f"bubblewrap cannot make a sandbox here: {done.errors.strip()}",
+            hint="unprivileged user namespaces must be on: `sysctl kernel.unprivileged_userns_clone=1` (Debian) "
+            "or `kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu); a container must allow them",
+        )
+    return bwrap

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All that the reports show, gathered once from a run folder: every report tells the same story."""
+
+from __future__ import annotations
+
+import email.header
+import email.parser
+import email.policy
+import re
+from dataclasses import dataclass, field
+
+from lab.compare.compare import compare
+from lab.compare.pairs import BASE, BROKEN, PATCHED, newest_attempts
+from lab.compare.verdict import judge, judge_run, same_bytes
+from lab.errors import InfraError
+from lab.report.clean import one_line
+from lab.results.models import (
+    Comparison,
+    Environment,
+    KernelRecord,
+    Outcome,
+    RunRecord,
+    Trial,
+    Verdict,
+)
+from lab.results.runfolder import RunFolder
+
+BEFORE_TRIALS = ("apply", "configure", "build")
+"""Stages at which a workflow ends with a verdict of its own, because there is nothing to boot."""
+
+MAX_SERIES = 8 << 20
+MAX_PATCHES = 100
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run with its comparisons and verdict."""
+
+    run: RunFolder
+    record: RunRecord
+    trials: list[Trial]
+    comparisons: list[Comparison]
+    verdict: Verdict
+    kernels: dict[str, KernelRecord] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)  # one sentence for each file that could not be read
+    subjects: list[str] = field(default_factory=list)  # of the patches
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether two kernels stand against each other."""
+        return compares_two(self.record, self.trials)
+
+    @property
+    def machines(self) -> list[str]:
+        """The machines of the run, in plan order."""
+        return list(dict.fromkeys([p.machine for p in self.record.plan] + [t.machine for t in self.trials]))
+
+    @property
+    def current(self) -> list[Trial]:
+        """The newest attempt at each trial."""
+        return newest_attempts(self.trials)
+
+    @property
+    def failed(self) -> list[Trial]:
+        """The trials whose evidence a reader wants to see."""
+        return [t for t in self.current if t.outcome in BROKEN or t.outcome is Outcome.ERROR]
+
+    @property
+    def environments(self) -> list[Environment]:
+        return [t.environment for t in self.current if t.environment is not None]
+
+    @property
+    def clocks(self) -> list[str]:
+        """The clocks that the trials ran on, in plan order."""
+        return list(
+            dict.fromkeys([str(p.clock) for p in self.record.plan] + [str(t.clock) for t in self.trials])
+        )
+
+    def kernel(self, role: str) -> KernelRecord | None:
+        return self.kernels.get(self.record.kernels.get(role, ""))
+
+
+def examine(run: RunFolder) -> Findings:
+    """Read a run folder, compare and judge. Damaged trials are named and count as missing.
+
+    Raises InfraError only if run.json itself cannot be read.
+    """
+    record = run.read()
+    trials, damaged = run.readable_trials()
+    try:
+        kernels = run.kernels()
+    except InfraError as error:
+        kernels = {}
+        damaged.append(error.message)
+    comparisons = compare(record, trials)
+    return Findings(
+        run=run,
+        record=record,
+        trials=trials,
+        comparisons=comparisons,
+        verdict=_verdict(record, trials, comparisons, kernels, damaged),
+        kernels=kernels,
+        damaged=damaged,
+        subjects=patch_subjects(run, record),
+    )
+
+
+def compares_two(record: RunRecord, trials: list[Trial]) -> bool:
+    roles = set(record.kernels) | {p.role for p in record.plan} | {t.role for t in trials}
+    return bool(roles & {BASE, PATCHED})
+
+
+def _verdict(
+    record: RunRecord,
+    trials: list[Trial],
+    comparisons: list[Comparison],
+    kernels: dict[str, KernelRecord],
+    damaged: list[str],
+) -> Verdict:
+    if record.verdict is not None and record.verdict.stage in BEFORE_TRIALS:
+        return record.verdict
+    if compares_two(record, trials):
+        base, patched = (kernels.get(record.kernels.get(role, "")) for role in (BASE, PATCHED))
+        verdict = judge(record, trials, comparisons, same_build=same_bytes(base, patched))
+    else:
+        verdict = judge_run(record, trials)
+    return verdict.model_copy(update={"reasons": (*verdict.reasons, *damaged)}) if damaged else verdict
+
+
+def patch_subjects(run: RunFolder, record: RunRecord) -> list[str]:
+    """The subjects of the kept series, without a cover letter; [] if there is none to read."""
+    if not record.series:
+        return []
+    path = (run.path / record.series).resolve()
+    if not path.is_relative_to(run.path.resolve()) or not path.is_file():
+        return []
+    with path.open("rb") as handle:
+        text = handle.read(MAX_SERIES)
+    mails = re.split(rb"^From (?=\S+ .*\d{4}$)", text, flags=re.MULTILINE)[: MAX_PATCHES + 1]
+    parser = email.parser.BytesHeaderParser(policy=email.policy.compat32)
+    found = [
+        str(parser.parsebytes(mail.partition(b"\n")[2] if n else mail).get("Subject", ""))
+        for n, mail in enumerate(mails)
+    ]
+    subjects = [one_line(_decoded(subject), limit=200) for subject in found if subject]
+    return [subject for subject in subjects if not re.match(r"\[[^\]]*\b0+/\d+\]", subject)]
+
+
+def _decoded(subject: str) -> str:
+    try:
+        return str(email.header.make_header(email.header.decode_header(subject)))
+    except (LookupError, UnicodeError, ValueError):
+        return subject

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Plain text: the table at the end of a run, and report.txt, fit to be pasted into a mail."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from lab.compare.pairs import BASE, PATCHED
+from lab.compare.words import amount
+from lab.report.clean import last_lines, one_line, plain
+from lab.report.findings import Findings
+from lab.report.layout import PROSE, bullets, facts, paragraph, table
+from lab.report.rows import CLOCK_WORDS, HEADER, NUMERIC, notes, rows
+from lab.results.models import Clock, Environment, Outcome, Trial
+
+MAX_FAILED = 10
+"""Failed trials shown with their console; more are only counted."""
+
+CONSOLE_LINES = 15
+
+
+def render_table(findings: Findings) -> str:
+    """What ends a comparison on a terminal: the table, the verdict with its reasons, the run folder."""
+    return "\n".join([*_table(findings), "", *_verdict(findings), "", f"run: {findings.run.path}"]) + "\n"
+
+
+def render_run(findings: Findings) -> str:
+    """What ends a run of a single kernel: each trial with its outcome, numbers and reason; the verdict."""
+    return "\n".join([*_trials(findings), "", *_verdict(findings), "", f"run: {findings.run.path}"]) + "\n"
+
+
+def report_text(findings: Findings) -> str:
+    """report.txt: prose of at most 75 columns around the table, all in ASCII."""
+    record = findings.record
+    title = one_line(record.title or record.workflow, limit=60)
+    parts = [
+        [plain(f"{findings.verdict.verdict}: {title}")],
+        _verdict(findings),
+        [
+            "What was compared" if findings.is_pair else "What was run",
+            *facts(subject(findings) + _conditions(findings.environments)),
+        ],
+        _table(findings) if findings.is_pair else _trials(findings),
+        _failed(findings),
+        _damaged(findings),
+        [
+            "To repeat it",
+            f"  {plain(shlex.join(('lab', *record.command)))}",
+            *paragraph(f"The evidence is run {record.id}, kept by faultlab {record.lab_version}."),
+        ],
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _table(findings: Findings) -> list[str]:
+    found = rows(findings)
+    if not found:
+        return []
+    shown, previous = [], ""
+    for row in found:
+        texts = row.texts
+        shown.append(("" if row.case == previous else texts[0], *texts[1:]))
+        previous = row.case
+    remarks = bullets(notes(found))
+    return [*table(HEADER, shown, right=NUMERIC), *(["", *remarks] if remarks else [])]
+
+
+def _trials(findings: Findings) -> list[str]:
+    shown, remarks = [], []
+    for trial in findings.current:
+        numbers = [(name, f"{amount(value)} {unit}") for name, value, unit in _numbers(findings, trial)]
+        head = (trial.case, trial.machine, str(trial.outcome))
+        for position, (name, value) in enumerate(numbers or [("", "")]):
+            shown.append((*(head if position == 0 else ("", "", "")), name, value))
+        if trial.reason:
+            remarks.append(f"{trial.case} on {trial.machine}: {trial.reason}")
+    if not shown:
+        return []
+    lines = table(("case", "machine", "outcome", "metric", "value"), shown, right=(4,))
+    return [*lines, *(["", *bullets(remarks)] if remarks else [])]
+
+
+def _numbers(findings: Findings, trial: Trial) -> list[tuple[str, float, str]]:
+    case = findings.record.cases.get(trial.case)
+    titles = {name: metric.title for name, metric in case.metrics.items()} if case else {}
+    return [(titles.get(m.metric, m.metric), m.value, m.unit) for m in trial.measurements]
+
+
+def _verdict(findings: Findings) -> list[str]:
+    verdict = findings.verdict
+    head = f"verdict: {verdict.verdict} (stage {verdict.stage}, exit code {verdict.exit_code})"
+    return [head, *bullets(verdict.reasons)]
+
+
+def subject(findings: Findings) -> list[tuple[str, str]]:
+    """Names and values of all that a reader must know to trust the numbers."""
+    record, pairs = findings.record, []
+    for role in (BASE, PATCHED) if findings.is_pair else tuple(record.kernels):
+        kernel = findings.kernel(role)
+        if kernel:
+            rebuilt = ", ".join(sorted(kernel.replaced_modules))
+            built = f"; rebuilt: {rebuilt} ({kernel.module_compiler})" if rebuilt else ""
+            pairs.append((role, f"{kernel.name} ({kernel.release}, {kernel.version}){built}"))
+    pairs.append(("why this base", record.base_choice))
+    pairs += [("patch" if n == 0 else "", subject) for n, subject in enumerate(findings.subjects)]
+    pairs.append(("machine", ", ".join(findings.machines)))
+    pairs += [("clock", CLOCK_WORDS[Clock(clock)]) for clock in findings.clocks]
+    return pairs
+
+
+def _conditions(environments: Sequence[Environment]) -> list[tuple[str, str]]:
+    """What the guests ran on."""
+    return [
+        ("accelerator", _told(f"{e.accelerator}: {e.accelerator_reason}" for e in environments)),
+        ("QEMU", _told(e.qemu_version for e in environments)),
+        ("host", _told(f"{e.host_kernel}, {e.host_cpus} x {e.host_cpu}" for e in environments)),
+    ]
+
+
+def _told(values: Iterable[str]) -> str:
+    """The distinct values; of more than three, three and a count."""
+    distinct = list(dict.fromkeys(values))
+    more = f" and {len(distinct) - 3} others" if len(distinct) > 3 else ""
+    return "; ".join(distinct[:3]) + more
+
+
+def _failed(findings: Findings) -> list[str]:
+    failed = findings.failed
+    lines: list[str] = ["Trials that did not pass"] if failed else []
+    for trial in failed[:MAX_FAILED]:
+        lines += ["", *_failed_trial(findings, trial)]
+    if len(failed) > MAX_FAILED:
+        lines += ["", f"  and {len(failed) - MAX_FAILED} more, see report.html or the run folder"]
+    return lines
+
+
+def _failed_trial(findings: Findings, trial: Trial) -> list[str]:
+    head = (
+        f"{trial.case} on {trial.machine}, {trial.role} kernel: {trial.outcome} at stage {trial.stage or '?'}"
+    )
+    lines = paragraph(head, first="  ")
+    if trial.reason:
+        lines += paragraph(trial.reason, first="    ")
+    for splat in trial.splats[:3]:
+        lines += paragraph(
+            f"{splat.kind}: {splat.title} (console.log line {splat.line})", first="    splat: "
+        )
+    if trial.outcome is Outcome.FAIL:
+        bad = [check for check in trial.checks if check.result == "not ok"]
+        for check in bad[:5]:
+            lines += paragraph(f"not ok: {check.name} {check.detail}", first="    ")
+    console = last_lines(
+        findings.run.trial_path(trial.key) / "console.log", lines=CONSOLE_LINES, width=PROSE - 6
+    )
+    if console:
+        lines += [f"    last lines of trials/{trial.key}/console.log:"]
+        lines += [f"    | {plain(line)}" for line in console]
+    return [plain(line) for line in lines]
+
+
+def _damaged(findings: Findings) -> list[str]:
+    if not findings.damaged:
+        return []
+    return ["Damaged files, counted as missing", *bullets(findings.damaged)]

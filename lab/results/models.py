@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was observed. These models are the narrow waist: running writes them, judging reads them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A frozen fact that survives a round trip through JSON; unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Outcome(StrEnum):
+    """How a trial ended. Only ERROR is the lab's fault, and only ERROR is tried again."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"  # the workload said so, or the kernel log has a splat
+    SKIP = "SKIP"  # cannot mean anything on this kernel or machine; the reason says why
+    CRASH = "CRASH"  # the kernel died: panic, oops, BUG, or a reset without a word
+    TIMEOUT = "TIMEOUT"  # a deadline passed while the guest was alive
+    ERROR = "ERROR"  # the lab or the host failed: no statement about the kernel
+
+
+class Clock(StrEnum):
+    """What a number means (docs/architecture.md, Clocks)."""
+
+    VIRTUAL = "virtual"  # guest instructions under -icount; exact
+    REAL = "real"  # nanoseconds under KVM on hardware; judged with statistics
+    COUNT = "count"  # events; exact everywhere
+    FUNCTIONAL = "functional"  # wall time under emulation: recorded, never judged
+
+
+Better = Literal["lower", "higher"]
+
+
+class Measurement(Record):
+    """One number of one trial."""
+
+    metric: str
+    value: float
+    unit: str  # "insn" (1 guest instruction = 1 virtual ns), "ns", "count", "bytes"
+    clock: Clock
+
+
+class Check(Record):
+    """One KTAP result line of the workload."""
+
+    name: str
+    result: Literal["ok", "not ok", "skip"]
+    detail: str = ""
+
+
+class Splat(Record):
+    """One complaint of the guest's kernel."""
+
+    kind: str  # "WARNING", "oops", "KASAN", "panic", "lockdep", ...
+    title: str  # one line, without addresses
+    line: int  # 1-based line in console.log
+    excerpt: str  # bounded text around it
+
+
+class Environment(Record):
+    """All that a reader must know to trust, or repeat, the numbers of a trial."""
+
+    lab_version: str
+    accelerator: Literal["tcg", "kvm", "none"]
+    accelerator_reason: str
+    clock: Clock
+    nesting: int  # 0: guest of the host, 1: guest of a guest
+    qemu_version: str
+    qemu_argv: tuple[str, ...]  # as it was run; qemu.cmd beside it can be run by hand
+    guest_cmdline: str
+    memory_backing: str
+    host_kernel: str
+    host_cpu: str
+    host_cpus: int
+
+
+class KernelRecord(Record):
+    """A bootable kernel, told apart from every other by `id`."""
+
+    id: str  # 12 hex digits over image, replaced modules and configuration
+    name: str  # as the user would write it: "debian:6.1.192-2", with the series: "... + pmd-size"
+    release: str  # what `uname -r` says
+    version: str  # of the package, or of the tree
+    source: str  # where it came from, in one sentence
+    image_sha256: str
+    config_sha256: str
+    compiler: str  # of the image
+    replaced_modules: dict[str, str] = {}  # module name -> sha256 of what the lab built
+    module_compiler: str = ""  # of the replaced modules
+    patch_ids: tuple[str, ...] = ()
+    build_id: str = ""
+
+
+class Trial(Record):
+    """One case on one kernel on one machine, once."""
+
+    key: str  # its folder below trials/
+    number: int  # order in the plan, from 1
+    case: str
+    case_digest: str
+    kernel: str  # KernelRecord.id
+    role: str  # "base", "patched" or "kernel": how the campaign named the kernel
+    machine: str
+    clock: Clock
+    repeat: int = 1
+    attempt: int = 1
+    outcome: Outcome
+    reason: str = ""  # one sentence; "" only for PASS
+    stage: str = ""  # where it ended: "plan", "boot", "run", "collect", "scan", "done"
+    measurements: tuple[Measurement, ...] = ()
+    checks: tuple[Check, ...] = ()
+    splats: tuple[Splat, ...] = ()
+    samples: tuple[str, ...] = ()  # file names below samples/
+    exit_status: int | None = None  # of the workload; 128+N if a signal ended it
+    notes: tuple[str, ...] = ()  # what a reader should know, such as "stdout cut at 1 MiB of 100 MiB"
+    seconds_to_ready: float | None = None  # host wall time; functional only
+    seconds: float = 0.0  # host wall time of the whole trial; functional only
+    started: str = ""  # RFC 3339, UTC
+    environment: Environment | None = None  # None when no guest was started
+
+    def value(self, metric: str) -> Measurement | None:
+        """The measurement of that name, if the trial has one."""
+        return next((m for m in self.measurements if m.metric == metric), None)
+
+
+class Decision(StrEnum):
+    """What a comparison says about one metric."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+    UNDECIDED = "undecided"  # the evidence does not suffice; `note` says what is missing
+    NOT_JUDGED = "not judged"  # functional time, or a number the kernel cannot give ("n/a")
+
+
+class Comparison(Record):
+    """Base trials against patched trials for one metric of one case on one machine."""
+
+    case: str
+    machine: str
+    metric: str
+    title: str
+    unit: str
+    clock: Clock
+    better: Better
+    gate: bool  # may this metric fail the verdict?
+    base: float | None  # exact value, or the median over boots; None: n/a
+    patched: float | None
+    change: float | None  # patched / base - 1
+    interval: tuple[float, float] | None = None  # of `change`; None where the value is exact
+    mde: float | None = None  # minimum detectable effect as a fraction; 0 on exact clocks
+    tolerance: float  # a change within it is "same"
+    trials: int  # boots on each side
+    decision: Decision
+    note: str = ""
+
+
+class Conclusion(StrEnum):
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Verdict(Record):
+    """The answer, the stage that was reached, and why."""
+
+    verdict: Conclusion
+    stage: Literal["apply", "configure", "build", "boot", "run", "compare"]
+    reasons: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return {Conclusion.PASS: 0, Conclusion.FAIL: 1, Conclusion.INCONCLUSIVE: 125}[self.verdict]
+
+
+class MetricRecord(Record):
+    """How the case declared a metric, kept with the run so that it is judged as it was run."""
+
+    title: str
+    unit: Literal["time", "count", "bytes"]  # time: "insn" on the virtual clock, "ns" elsewhere
+    better: Better
+    tolerance: float
+    gate: bool
+
+
+class CaseRecord(Record):
+    """What a reader of the run must know about a case."""
+
+    title: str
+    question: str
+    memory_manager: str | None
+    path: str = ""  # of the YAML, where it was run
+    metrics: dict[str, MetricRecord] = {}
+
+
+class PlannedTrial(Record):
+    """A trial that is to be run; `role` names one of the run's kernels."""
+
+    number: int
+    key: str
+    case: str
+    role: str
+    machine: str
+    clock: Clock
+    repeat: int = 1
+
+
+class RunRecord(Record):
+    """run.json: what was asked, and the verdict when there is one."""
+
+    id: str
+    workflow: str  # "run", "validate", ...
+    command: tuple[str, ...]  # argv after `lab`, to repeat it
+    lab_version: str
+    created: str
+    series: str = ""  # path of the kept copy inside the run folder
+    title: str = ""  # of the series or of the kernel under test
+    base_source: str = ""  # the kernel, or the base, as it was asked for: "stock", "debian:6.12"
+    base_choice: str = ""  # why that base
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    kernels: dict[str, str] = {}  # role -> KernelRecord.id
+    cases: dict[str, CaseRecord] = {}
+    plan: tuple[PlannedTrial, ...] = ()
+    finished: bool = False
+    interrupted: bool = False
+    verdict: Verdict | None = None  # at stage apply, configure or build: final, nothing was booted

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All cases and machines below a testcases folder, found by name.
+
+    testcases/machines/NAME.yaml      a machine
+    testcases/TOPIC/STEM.yaml         the case TOPIC/STEM
+    testcases/include/*.h             headers of every workload
+
+One broken file does not hide the others: it is told when it is asked for, and in `Catalog.problems`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from lab import files
+from lab.errors import InfraError, SpecError, UserError, did_you_mean
+from lab.spec.document import Document, Loc, Problem
+from lab.spec.loader import load, load_document, shown, spec_error
+from lab.spec.models import Case, Machine
+
+M = TypeVar("M", bound=BaseModel)
+Found = Mapping[str, M | SpecError]
+"""By name: what a file declares, or what is wrong with it."""
+
+PLACEHOLDERS = ("driver",)
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_NO_TOPICS = {"machines", "include", "driver"}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Cases and machines by name."""
+
+    root: Path
+    _machines: Found[Machine]
+    _cases: Found[Case]
+
+    @classmethod
+    def load(cls, root: Path | None = None) -> Catalog:
+        """Read every YAML file below `root`, by default the testcases that ship with the lab.
+
+        Raises InfraError if there is no such folder; broken files are kept as `problems`.
+        """
+        root = files.shipped("testcases") if root is None else root
+        if not root.is_dir():
+            raise InfraError(f"there is no folder {shown(root)} with cases", hint="reinstall faultlab")
+        machines: dict[str, Machine | SpecError] = {}
+        for path in sorted(root.glob("machines/*.yaml")):
+            machines[path.stem] = _load_or_error(_load_machine, path)
+        catalog = cls(root, machines, {})
+        cases: dict[str, Case | SpecError] = {}
+        for path in sorted(root.glob("*/*.yaml")):
+            if path.parent.name not in _NO_TOPICS:
+                name = f"{path.parent.name}/{path.stem}"
+                cases[name] = _load_or_error(functools.partial(catalog._load_case, name=name), path)
+        return cls(root, machines, cases)
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        """Every case that is right, by name."""
+        return {name: case for name, case in self._cases.items() if isinstance(case, Case)}
+
+    @property
+    def machines(self) -> dict[str, Machine]:
+        """Every machine that is right, by name."""
+        return {name: one for name, one in self._machines.items() if isinstance(one, Machine)}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with any file, as `file:line:column: text`."""
+        every = (*self._machines.values(), *self._cases.values())
+        return tuple(problem for one in every if isinstance(one, SpecError) for problem in one.problems)
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name; UserError with the nearest names, or SpecError if its file is broken."""
+        return _pick(name, self._machines, "machine")
+
+    def case(self, name: str) -> Case:
+        """The case `topic/stem`, or `local/STEM` from the path of a YAML file outside the tree.
+
+        Raises UserError with the nearest names, or SpecError if its file is broken.
+        """
+        if name.endswith((".yaml", ".yml")):
+            return self._case_at(Path(name))
+        return _pick(name, self._cases, "case")
+
+    def select(self, names: Iterable[str]) -> tuple[Case, ...]:
+        """The cases of these names, paths or topics (`prefault` or `prefault/`), each once, in this order."""
+        chosen: dict[str, Case] = {}
+        for name in names:
+            members = [one for one in self._cases if one.startswith(name.rstrip("/") + "/")]
+            for case in [self.case(one) for one in members or [name]]:
+                other = chosen.setdefault(case.name, case)
+                if other.path != case.path:
+                    raise UserError(
+                        f"{shown(other.path)} and {shown(case.path)} would both be the case {case.name}",
+                        hint="rename one of them",
+                    )
+        return tuple(chosen.values())
+
+    def cases_for_paths(self, paths: Iterable[str]) -> tuple[Case, ...]:
+        """The cases with a `touches` pattern that matches one of these kernel source paths."""
+        touched = tuple(paths)
+        return tuple(
+            case
+            for case in self.cases.values()
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in case.touches for path in touched)
+        )
+
+    def _case_at(self, path: Path) -> Case:
+        """The case in a file: that of the tree if it lies there, else a local one."""
+        for case in self.cases.values():
+            if path.resolve() == case.path.resolve():
+                return case
+        return self._load_case(path, f"local/{path.stem}")
+
+    def _load_case(self, path: Path, name: str) -> Case:
+        case, document = load_document(path, Case)
+        case._path, case._name = path.absolute(), name
+        if problems := _cross_check(case, document, self._machines):
+            raise spec_error(path, problems)
+        case._digest = _case_digest(case, self.root / "include")
+        return case
+
+
+def _load_or_error(loader: Callable[[Path], M], path: Path) -> M | SpecError:
+    try:
+        return loader(path)
+    except SpecError as error:
+        return error
+    except UserError as error:  # unreadable
+        return SpecError([error.message])
+
+
+def _load_machine(path: Path) -> Machine:
+    machine = load(path, Machine)
+    machine._name, machine._path = path.stem, path.absolute()
+    return machine
+
+
+def _pick(name: str, found: Found[M], kind: str) -> M:
+    if name not in found:
+        raise UserError(f"there is no {kind} {name}", hint=did_you_mean(name, found))
+    one = found[name]
+    if isinstance(one, SpecError):
+        raise one
+    return one
+
+
+def _cross_check(case: Case, document: Document, machines: Iterable[str]) -> list[Problem]:
+    """What only shows when a case is seen with the files around it."""
+    problems: list[Problem] = []
+
+    def tell(loc: Loc, text: str) -> None:
+        problems.append(Problem(document.mark(loc), text))
+
+    known = set(machines)
+    for index, name in enumerate(case.machines):
+        if name not in known:
+            tell(("machines", index), f"there is no machine {name}; {did_you_mean(name, known)}")
+    if case.workload_path is not None and not case.workload_path.is_file():
+        near = did_you_mean(str(case.workload), (one.name for one in case.path.parent.glob("*.c")))
+        tell(("workload",), f"there is no file {shown(case.workload_path)}; {near}")
+    for index, text in enumerate(case.args):
+        for word in _PLACEHOLDER.findall(text):
+            if word not in PLACEHOLDERS:
+                tell(("args", index), f"unknown placeholder {{{word}}}; {did_you_mean(word, PLACEHOLDERS)}")
+    if case.workload is None:
+        for key in ("args", "metrics"):
+            if getattr(case, key):
+                tell((key,), f"'{key}' without a workload")
+    return problems
+
+
+def _case_digest(case: Case, include: Path) -> str:
+    """Over all that decides what the case measures: its YAML, its source and every header."""
+    sources = [case.path, *sorted(include.glob("*.h"))]
+    if case.workload_path is not None:
+        sources.append(case.workload_path)
+    parts: list[str | bytes] = []
+    try:
+        for source in sources:
+            parts += [source.name, source.read_bytes()]
+    except OSError as error:
+        raise UserError(f"cannot read {shown(Path(error.filename))}: {error.strerror}") from error
+    return files.sha256_text(*parts)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What people declare in YAML: cases and machines. All frozen, all strict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=64)]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=48)]
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[KMG]$")]
+MemoryManager = Literal["ttm", "shmem"]
+"""The code behind a GPU driver's BO mappings: TTM, or the GEM shmem helpers."""
+
+
+class Declared(BaseModel):
+    """Base of everything read from YAML."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Metric(Declared):
+    """One number that the workload reports, and how a change of it is judged."""
+
+    title: str = Field(description="how the table names it, such as 'longest touch'")
+    unit: Literal["time", "count", "bytes"] = Field(
+        description="time: instructions on the virtual clock, nanoseconds on the real one"
+    )
+    better: Literal["lower", "higher"] = "lower"
+    tolerance: float = Field(0.02, ge=0, le=10, description="a relative change within it is 'same'")
+    gate: bool = Field(True, description="false: shown, but cannot fail the verdict")
+
+
+class Case(Declared):
+    """One experiment: a workload with arguments, where it makes sense, and what its numbers mean."""
+
+    title: str = Field(description="one line, for tables")
+    question: str = Field(description="what the case answers, in a sentence or two")
+    memory_manager: MemoryManager | None = Field(
+        None, description="the code that the case is about; other drivers are SKIP. Absent: any"
+    )
+    workload: str | None = Field(
+        None, description="a C file, relative to this YAML; absent: the guest only boots and reports"
+    )
+    args: tuple[str, ...] = Field(
+        (), description="arguments; {driver} stands for the kernel driver of the GPU under test"
+    )
+    machines: tuple[Name, ...] = Field(min_length=1, description="presets the case runs on by default")
+    metrics: dict[MetricName, Metric] = Field(default_factory=dict)
+    timeout: float = Field(120.0, gt=0, le=3600, description="seconds for the workload, wall time on TCG")
+    touches: tuple[str, ...] = Field(
+        (), description="path patterns of the kernel source; a series touching one of them runs the case"
+    )
+
+    _name: str = PrivateAttr("")
+    _path: Path = PrivateAttr(Path())
+    _digest: str = PrivateAttr("")
+
+    @property
+    def name(self) -> str:
+        """`topic/name`, from the file's place below testcases/."""
+        return self._name
+
+    @property
+    def path(self) -> Path:
+        """The YAML file."""
+        return self._path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the YAML and the workload's sources."""
+        return self._digest
+
+    @property
+    def workload_path(self) -> Path | None:
+        return None if self.workload is None else (self._path.parent / self.workload).resolve()
+
+
+class Gpu(Declared):
+    """One emulated graphics device."""
+
+    device: Name = Field(description="QEMU's -device name")
+    options: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="further -device properties"
+    )
+    driver: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")] = Field(
+        description="the name that the DRM driver gives itself (DRM_IOCTL_VERSION)"
+    )
+    modules: tuple[str, ...] = Field(
+        min_length=1, description="kernel modules that drive it; the first that the kernel has is taken"
+    )
+    bus_modules: tuple[str, ...] = Field(
+        (), description="modules of its bus, loaded first: no dependency of the driver names them"
+    )
+
+
+class Machine(Declared):
+    """Declared virtual hardware."""
+
+    title: str
+    machine: Literal["pc", "q35"] = "pc"
+    cpu: str = "max"
+    memory: Size = "512M"
+    gpus: tuple[Gpu, ...] = ()
+
+    _name: str = PrivateAttr("")
+    _path: Path = PrivateAttr(Path())
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+
+class Image(Declared):
+    """A guest's userland: programs out of Debian packages, with the libraries that they need."""
+
+    title: str
+    packages: tuple[Name, ...] = Field(description="Debian packages; fetched with their dependencies")
+    programs: tuple[str, ...] = Field(description="absolute paths that are taken from the packages")
+    folders: tuple[str, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict, description="absolute path -> text")

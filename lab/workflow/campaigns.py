@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `run` and `validate` share: a run folder is made from a request, and carried out from the folder
+alone. So starting and resuming are the same thing."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import lab
+from lab import files, proc
+from lab.campaign.execute import Campaign, run_campaign
+from lab.campaign.plan import plan_trials
+from lab.campaign.probe import choose
+from lab.campaign.trial import Work, job_of, skip_reason
+from lab.errors import Interrupted, UserError
+from lab.guest.accelerator import Choice, Policy, without_probe
+from lab.guest.argv import qemu_argv
+from lab.guest.guest import write_command
+from lab.guest.prepare import Bench, prepare_boot
+from lab.kernel.kernel import Kernel
+from lab.report.write import write_reports
+from lab.results.models import CaseRecord, Clock, MetricRecord, PlannedTrial, RunRecord, Verdict
+from lab.results.runfolder import RunFolder, new_run_id
+from lab.spec.catalog import Catalog
+from lab.spec.models import Case
+from lab.workload.compile import build_workload
+
+
+@dataclass(frozen=True)
+class Options:
+    """How trials are to be run, whatever they are about."""
+
+    machines: tuple[str, ...] = ()
+    clock: Clock = Clock.VIRTUAL
+    accelerator: Policy = "auto"
+    repeats: int = 1
+    command: tuple[str, ...] = field(default_factory=tuple)  # argv after `lab`, for the record
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A campaign that was carried out."""
+
+    run: RunFolder
+    verdict: Verdict
+
+
+def new_record(
+    workflow: str, name: str, catalog: Catalog, cases: Sequence[Case], roles: Sequence[str], options: Options
+) -> RunRecord:
+    """The record of a new run. UserError if a machine is unknown or no trial would be run."""
+    for machine in options.machines:
+        catalog.machine(machine)
+    plan = plan_trials(cases, roles, clock=options.clock, machines=options.machines, repeats=options.repeats)
+    if not plan:
+        raise UserError("there is no case to run", hint="see `lab list cases`")
+    return RunRecord(
+        id=new_run_id(workflow, name),
+        workflow=workflow,
+        command=options.command,
+        lab_version=lab.__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        cases={case.name: case_record(case) for case in cases},
+        accelerator=options.accelerator,
+        plan=plan,
+    )
+
+
+def case_record(case: Case) -> CaseRecord:
+    metrics = {
+        name: MetricRecord(
+            title=metric.title,
+            unit=metric.unit,
+            better=metric.better,
+            tolerance=metric.tolerance,
+            gate=metric.gate,
+        )
+        for name, metric in case.metrics.items()
+    }
+    return CaseRecord(
+        title=case.title,
+        question=case.question,
+        memory_manager=case.memory_manager,
+        path=str(case.path),
+        metrics=metrics,
+    )
+
+
+def run_trials(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> None:
+    """Record the kernels and run what the plan still lacks."""
+    record = run.read()
+    for kernel in kernels.values():
+        run.add_kernel(kernel.record)
+    run.write(
+        record.model_copy(update={"kernels": {role: kernel.record.id for role, kernel in kernels.items()}})
+    )
+    catalog = Catalog.load()
+    planned = record.plan
+    campaign = Campaign(
+        bench=bench,
+        run=run,
+        cases={name: find_case(catalog, name, kept) for name, kept in record.cases.items()},
+        machines={name: catalog.machine(name) for name in dict.fromkeys(trial.machine for trial in planned)},
+        kernels=kernels,
+        choices={
+            role: choose(bench, kernel, record.accelerator, planned[0].clock)
+            for role, kernel in kernels.items()
+        },
+    )
+    run_campaign(campaign, planned)
+
+
+def find_case(catalog: Catalog, name: str, kept: CaseRecord) -> Case:
+    """The case of that name; one from outside the tree is found by the path that the run kept."""
+    return catalog.case(kept.path if name.startswith("local/") else name)
+
+
+def conclude(run: RunFolder, *, rejection: Verdict | None = None) -> Ended:
+    """Write the reports and the verdict."""
+    run.write(run.read().model_copy(update={"finished": True, "interrupted": False, "verdict": rejection}))
+    verdict = write_reports(run)
+    run.write(run.read().model_copy(update={"verdict": verdict}))
+    return Ended(run, verdict)
+
+
+def note_interruption(run: RunFolder) -> None:
+    """Keep what was finished readable after ^C: reports of the trials so far, and how to go on."""
+    run.write(run.read().model_copy(update={"interrupted": True}))
+    write_reports(run)
+
+
+def interrupted(run: RunFolder, workflow: str) -> Interrupted:
+    done = len(run.trials())
+    total = len(run.read().plan)
+    return Interrupted(
+        f"interrupted; {done} of {total} trials are kept in {run.path}\n"
+        f"  -> lab {workflow} --resume {Path(run.path).name}"
+    )
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """A planned trial and the script that boots its guest by hand; "" with the reason if it would be SKIP."""
+
+    planned: PlannedTrial
+    script: Path | None
+    line: str
+
+
+def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel]) -> list[Previewed]:
+    """What a run would boot. Scripts are written below the state folder's dry-runs/, nothing is booted."""
+    catalog = Catalog.load()
+    root = files.state_dir("dry-runs") / record.id
+    found: list[Previewed] = []
+    for planned in record.plan:
+        kernel = kernels[planned.role]
+        case = find_case(catalog, planned.case, record.cases[planned.case])
+        machine = catalog.machine(planned.machine)
+        reason = skip_reason(case, machine, kernel)
+        if reason:
+            found.append(Previewed(planned, None, f"SKIP: {reason}"))
+            continue
+        source = case.workload_path
+        include = files.shipped("testcases") / "include"
+        program = build_workload(source, include) if source is not None else None
+        choice = without_probe(record.accelerator, planned.clock) or Choice(
+            "kvm", "if the probing boot succeeds"
+        )
+        work = Work(planned, case, machine, kernel, choice, program)
+        boot = prepare_boot(bench, machine, kernel, job_of(work), clock=planned.clock, choice=choice)
+        folder = root / planned.key
+        folder.mkdir(parents=True)
+        write_command(boot, folder)
+        found.append(Previewed(planned, folder / "qemu.cmd", proc.quoted(qemu_argv(boot.launch))))
+    return found

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Garbage: what no run needs, and what killed labs left behind."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import files
+from lab.errors import UserError
+from lab.results.runfolder import RunFolder, all_runs
+
+CACHES = ("images", "workloads", "builds", "kernels", "sources", "packages", "kvm-probe")
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One thing that can go."""
+
+    path: Path
+    size: int  # bytes
+    why: str
+
+
+def find_garbage(*, days: float, everything: bool) -> list[Garbage]:
+    """Runs and cached files that nobody has used for `days`; with `everything`, all caches."""
+    found = [*_leftovers(), *_old_runs(days)]
+    for kind in CACHES:
+        for path in sorted(files.cache_dir(kind).iterdir()):
+            if not path.name.startswith(".") and (everything or _idle_days(path) > days):
+                found.append(
+                    Garbage(path, _size(path), "cache" if everything else f"unused for {days:g} days")
+                )
+    return found
+
+
+def _leftovers() -> list[Garbage]:
+    left = files.leftovers()
+    return [Garbage(path, _size(path), "left by a lab that was killed") for path in left]
+
+
+def _old_runs(days: float) -> list[Garbage]:
+    old = [run.path for run in all_runs() if _idle_days(run.path) > days]
+    return [Garbage(path, _size(path), f"run older than {days:g} days") for path in old]
+
+
+def _idle_days(path: Path) -> float:
+    about = path.stat()
+    return (time.time() - max(about.st_mtime, about.st_atime)) / 86400
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(item.lstat().st_size for item in path.rglob("*") if not item.is_dir())
+
+
+def remove(garbage: list[Garbage]) -> int:
+    """Remove it; returns the bytes that became free. A run that a lab holds is left alone."""
+    freed = 0
+    for item in garbage:
+        if (item.path / "run.json").is_file():
+            try:
+                with RunFolder(item.path).owned():
+                    shutil.rmtree(item.path, ignore_errors=True)
+            except UserError:
+                continue
+        elif item.path.is_dir():
+            shutil.rmtree(item.path, ignore_errors=True)
+        else:
+            item.path.unlink(missing_ok=True)
+        freed += item.size
+    return freed

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""In-guest C to static programs, built once per source, headers and compiler.
+
+The same sources give the same bytes, in whichever folder they lie: no -march (the guest's CPU is not the
+host's), no path and no time gets in.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from lab import files, proc
+from lab.errors import InfraError, UserError
+
+FLAGS = ("-O2", "-static", "-std=gnu11", "-Wall", "-Wextra")
+COMPILE_SECONDS = 120.0
+
+_ERROR = re.compile(r"^[^\n]*(?:\berror: |undefined reference to )[^\n]*", re.MULTILINE)
+
+
+def build_workload(source: Path, include: Path) -> Path:
+    """Compile one C file, with headers from `include` and from beside it; returns the program.
+
+    Raises UserError with the compiler's first error, InfraError if gcc or the static C library is missing.
+    """
+    gcc = proc.needed("gcc", package="gcc libc6-dev", why="workloads are compiled on the host")
+    try:
+        key = files.sha256_text(*FLAGS, *_toolchain(gcc), *_sources(source, include))
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    folder = files.cache_dir("workloads") / key
+    program, seal = folder / source.stem, folder / "sha256"
+    if folder.is_dir():
+        if program.is_file() and seal.is_file() and seal.read_text() == files.sha256_file(program):
+            return program
+        shutil.rmtree(folder)  # damaged on disk
+    with files.made_whole(folder) as building:
+        _compile(gcc, source, include, output=building / source.stem, log=folder.with_suffix(".log"))
+        files.write_whole(building / "sha256", files.sha256_file(building / source.stem))
+    return program
+
+
+def _toolchain(gcc: str) -> list[str]:
+    """What decides the program beside the sources: compiler and static C library."""
+    library = Path(proc.run([gcc, "-print-file-name=libc.a"], timeout=30, env={}).text.strip())
+    if not library.is_file():
+        raise InfraError(
+            "the static C library is not installed; workloads need it", hint="apt-get install libc6-dev"
+        )
+    version = proc.run([gcc, "--version"], timeout=30, env={}).text.partition("\n")[0]
+    return [version, files.sha256_file(library)]
+
+
+def _sources(source: Path, include: Path) -> list[str | bytes]:
+    headers = sorted({*include.glob("**/*.h"), *source.parent.glob("*.h")})
+    parts: list[str | bytes] = []
+    for path in (source, *headers):
+        parts += [path.name, path.read_bytes()]
+    return parts
+
+
+def _compile(gcc: str, source: Path, include: Path, *, output: Path, log: Path) -> None:
+    maps = [f"-ffile-prefix-map={source.parent}=.", f"-ffile-prefix-map={include}=include"]
+    argv = [gcc, *FLAGS, *maps, "-I", str(include), "-o", str(output), str(source)]
+    done = proc.run(argv, timeout=COMPILE_SECONDS, check=False, env={}, log=log)
+    if done.code == 0:
+        log.unlink(missing_ok=True)
+        return
+    first = _ERROR.search(done.text)
+    words = first[0].strip() if first else f"gcc ended with status {done.code}"
+    raise UserError(f"{source.name} does not compile: {words}", hint=f"all of gcc's output is in {log}")

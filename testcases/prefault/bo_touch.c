@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * bo_touch: what does it cost to touch the pages of a mapped BO?
+ *
+ * Makes one BO, maps it at an exact address, touches pages in a pattern and takes the time of each
+ * touch. Everything else (memory for the results, the BO's own pages, output) is kept out of the span.
+ * README.md beside this file tells what the options are for.
+ */
+#include "faultlab.h"
+
+#include "bo.h"
+#include "options.h"
+#include "touch.h"
+
+#include <getopt.h>
+
+enum populate { POPULATE_NO, POPULATE_YES, POPULATE_APART };
+enum defect { NONE, SKIP_PAGE, CORRUPT, LATE, ASTRAY };
+
+static const char *const populates[] = { "no", "yes", "apart", NULL };
+static const char *const defects[] = { "none", "skip-page", "corrupt", "late", "astray", NULL };
+static const char *const kinds[] = { "dumb", "qxl-vram", "memfd", NULL };
+static const char *const advices[] = { "none", "normal", "random", "sequential", "willneed", "hugepage", NULL };
+static const int advice_values[] = {
+	-1, MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_HUGEPAGE
+};
+
+struct options {
+	const char *driver;
+	enum bo_kind kind;
+	uint64_t size, stride, seed, pass, offset_pages, map_align;
+	enum pattern pattern;
+	enum populate populate;
+	enum defect defect;
+	int advice;
+	bool then_rest, read;
+};
+
+static const char help[] =
+	"bo_touch --driver NAME [option...]      touch the pages of a BO and report what each touch took\n"
+	"  --driver NAME          of the DRM driver: qxl, bochs-drm, virtio_gpu\n"
+	"  --bo KIND              dumb (default), qxl-vram, memfd (no driver: plain shmem pages)\n"
+	"  --size SIZE            of the BO: 4K, 8M (default), 1G\n"
+	"  --pattern PATTERN      sequential (default), reverse, random, stride, pmd (one touch per 2 MiB)\n"
+	"  --stride PAGES         of the pattern stride (17)\n"
+	"  --seed N               of the pattern random (1)\n"
+	"  --pass 1|2             2: measure a second pass over the same pages\n"
+	"  --then-rest            after stride or pmd: measure touching all other pages as a second span\n"
+	"  --map-align SIZE       map at a multiple of it, a power of two (2M)\n"
+	"  --offset-pages N       ... and N pages behind (0)\n"
+	"  --populate WHICH       yes (default): page 0 is touched before the span; apart: through another\n"
+	"                         mapping, so that the measured one is still empty; no: in the span\n"
+	"  --madvise ADVICE       normal, random, sequential, willneed, hugepage, for the mapping\n"
+	"  --write, --read        how a page is touched (write)\n"
+	"  --defect DEFECT        plant a fault to see the check fail: skip-page, corrupt, late, astray\n";
+
+enum option_key {
+	O_DRIVER = 1, O_BO, O_SIZE, O_PATTERN, O_STRIDE, O_SEED, O_PASS, O_REST, O_ALIGN, O_OFFSET,
+	O_POPULATE, O_MADVISE, O_WRITE, O_READ, O_DEFECT, O_HELP,
+};
+
+static const struct option option_table[] = {
+	{ "driver", 1, 0, O_DRIVER },	  { "bo", 1, 0, O_BO },		  { "size", 1, 0, O_SIZE },
+	{ "pattern", 1, 0, O_PATTERN },	  { "stride", 1, 0, O_STRIDE },	  { "seed", 1, 0, O_SEED },
+	{ "pass", 1, 0, O_PASS },	  { "then-rest", 0, 0, O_REST },  { "map-align", 1, 0, O_ALIGN },
+	{ "offset-pages", 1, 0, O_OFFSET }, { "populate", 1, 0, O_POPULATE }, { "madvise", 1, 0, O_MADVISE },
+	{ "write", 0, 0, O_WRITE },	  { "read", 0, 0, O_READ },	  { "defect", 1, 0, O_DEFECT },
+	{ "help", 0, 0, O_HELP },	  { 0 },
+};
+
+static void set_option(struct options *o, int key, const char *text)
+{
+	switch ((enum option_key)key) {
+	case O_DRIVER: o->driver = text; break;
+	case O_BO: o->kind = lab_choice("--bo", text, kinds); break;
+	case O_SIZE: o->size = lab_size("--size", text); break;
+	case O_PATTERN: o->pattern = lab_choice("--pattern", text, patterns); break;
+	case O_STRIDE: o->stride = lab_number("--stride", text, 1, UINT32_MAX); break;
+	case O_SEED: o->seed = lab_number("--seed", text, 0, UINT64_MAX); break;
+	case O_PASS: o->pass = lab_number("--pass", text, 1, 2); break;
+	case O_REST: o->then_rest = true; break;
+	case O_ALIGN: o->map_align = lab_size("--map-align", text); break;
+	case O_OFFSET: o->offset_pages = lab_number("--offset-pages", text, 0, 1 << 18); break;
+	case O_POPULATE: o->populate = lab_choice("--populate", text, populates); break;
+	case O_MADVISE: o->advice = lab_choice("--madvise", text, advices); break;
+	case O_WRITE: o->read = false; break;
+	case O_READ: o->read = true; break;
+	case O_DEFECT: o->defect = lab_choice("--defect", text, defects); break;
+	case O_HELP:
+		fputs(help, stdout);
+		exit(LAB_PASS);
+	}
+}
+
+static struct options parse(int argc, char **argv)
+{
+	struct options o = {
+		.size = 8 << 20, .stride = 17, .seed = 1, .pass = 1, .map_align = PMD_SIZE, .populate = POPULATE_YES,
+	};
+	int key;
+
+	while ((key = getopt_long(argc, argv, "", option_table, NULL)) != -1) {
+		if (key == '?')
+			lab_usage("bo_touch --help lists the options");
+		set_option(&o, key, optarg);
+	}
+	if (optind < argc)
+		lab_usage("%s: not an option; bo_touch --help lists them", argv[optind]);
+	if (o.kind != BO_MEMFD && !o.driver)
+		lab_usage("--driver NAME is needed");
+	if (o.map_align & (o.map_align - 1))
+		lab_usage("--map-align: a power of two is needed");
+	if (o.then_rest && o.pattern != STRIDE && o.pattern != PMD)
+		lab_usage("--then-rest needs a pattern that leaves pages out: stride or pmd");
+	if (o.then_rest && o.pass == 2)
+		lab_usage("--then-rest measures a first pass: --pass 2 does not go with it");
+	if (o.read && o.populate == POPULATE_NO)
+		lab_usage("--read needs something to read: --populate no does not go with it");
+	return o;
+}
+
+/* A BO of exactly the size asked for; false if the workload ends here. */
+static bool make(const struct options *o, struct bo *bo)
+{
+	char found[160] = "none is needed";
+	int fd = o->kind == BO_MEMFD ? -1 : bo_open_driver(o->driver, found, sizeof(found));
+
+	if (o->kind != BO_MEMFD && fd < 0) {
+		lab_skip("driver", "no card is driven by %.40s; %s", o->driver, found);
+		return false;
+	}
+	if (o->kind == BO_QXL_VRAM && strcmp(o->driver, "qxl")) {
+		lab_skip("bo", "qxl-vram is a kind of BO that only qxl has");
+		return false;
+	}
+	lab_check(true, "driver", "%s", found);
+	if (bo_make(o->kind, fd, o->size, bo))
+		return lab_check(false, "bo", "%s of %llu bytes: %s", kinds[o->kind], (unsigned long long)o->size,
+				 strerror(errno));
+	return lab_check(bo->size == o->size, "bo", "%s of %llu bytes", kinds[o->kind],
+			 (unsigned long long)bo->size);
+}
+
+/* The mapping under test, at an exact address and with the advice asked for; NULL if there is none. */
+static char *map(const struct options *o, const struct bo *bo)
+{
+	uint64_t pages = o->offset_pages + (o->defect == ASTRAY);
+	char *base = bo_map_at(bo, o->map_align, pages);
+	uintptr_t wanted = (uintptr_t)base - o->offset_pages * LAB_PAGE;
+
+	if (base == MAP_FAILED) {
+		lab_check(false, "mapped", "mmap: %s", strerror(errno));
+		return NULL;
+	}
+	/* The address itself is not told: where it is random, no two reports would be the same. */
+	lab_check(wanted % o->map_align == 0, "mapped", "%llu pages behind a multiple of %llu wanted, %llu bytes off",
+		  (unsigned long long)o->offset_pages, (unsigned long long)o->map_align,
+		  (unsigned long long)(wanted % o->map_align));
+	if (o->advice && madvise(base, bo->size, advice_values[o->advice]))
+		lab_skip("madvise", "%s: %s", advices[o->advice], strerror(errno));
+	else if (o->advice)
+		lab_check(true, "madvise", "%s", advices[o->advice]);
+	return base;
+}
+
+/* Bring the BO into the state that the span is to find. `view` is a second mapping of it. */
+static void prepare(const struct options *o, struct span *span, char *base, char *view)
+{
+	for (size_t i = 0; o->read && i < o->size / LAB_PAGE; i++)
+		*word(view, i) = token(i, o->pass);
+	if (o->populate == POPULATE_APART)
+		*word(view, 0) = token(0, o->pass);
+	if (o->populate == POPULATE_YES)
+		*word(base, 0) = token(0, o->pass);
+	if (o->pass == 2 || o->defect == LATE)
+		touch_pages(span, base, o->read, 1);
+	if (o->defect == SKIP_PAGE)
+		span->done--;
+}
+
+static void measure(const struct options *o, struct span *touched, struct span *rest, char *base, char *view)
+{
+	prepare(o, touched, base, view);
+	lab_quiet();
+	touch_pages(touched, base, o->read, o->pass);
+	if (o->then_rest)
+		touch_pages(rest, base, o->read, o->pass);
+	if (o->defect == CORRUPT) {
+		touched->value[0] ^= 1;
+		*word(view, touched->page[0]) ^= 1;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = parse(argc, argv);
+	struct span touched, rest;
+	struct bo bo = { .fd = -1 };
+	char *base, *view;
+
+	plan_touches(o.pattern, o.stride, o.seed, o.size / LAB_PAGE, &touched, &rest);
+	lab_start();
+	if (!make(&o, &bo) || !(base = map(&o, &bo)))
+		return lab_finish();
+	view = bo_map(&bo, NULL);
+	if (view == MAP_FAILED) {
+		lab_check(false, "view", "second mapping: %s", strerror(errno));
+		return lab_finish();
+	}
+	measure(&o, &touched, &rest, base, view);
+
+	check_touches(&touched, "", view, o.read, o.pass);
+	lab_check(o.pass == 1 ? touched.faults > 0 : touched.faults == 0, "faults", "%llu in the span, %s",
+		  (unsigned long long)touched.faults, o.pass == 1 ? "1 or more expected" : "none expected");
+	lab_metric("", "faults", touched.faults, "count");
+	lab_metric("", "touches", touched.done, "count");
+	report_touches(&touched, "touch_", "touches.txt");
+	if (o.then_rest) {
+		check_touches(&rest, "rest-", view, o.read, o.pass);
+		lab_metric("rest_", "faults", rest.faults, "count");
+		lab_metric("rest_", "touches", rest.done, "count");
+		report_touches(&rest, "rest_", "rest.txt");
+	}
+	return lab_finish();
+}
