@@ -46,7 +46,7 @@ def _unpacked(name: str, image: Image) -> Path:
     folder = files.cache_dir("images") / f"{name}-{digest[:20]}.root"
     if not folder.is_dir():
         with files.made_whole(folder) as building:
-            extract([root.fetch(package) for package in packages], building)
+            extract(root.fetch_all(packages), building)
     return folder
 
 

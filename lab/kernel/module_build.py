@@ -238,7 +238,9 @@ def _make(job: _Job, source: Path, targets: Sequence[str]) -> None:
     headers = f"/kernel/usr/src/{job.kernel_headers.name}"
     argv = ["make", "-C", headers, "M=/build", f"-j{os.cpu_count() or 1}", *MAKE_FLAGS, *targets]
     kept = files.cache_dir("builds") / f"{job.key}.log"
-    full = sandbox.argv(argv, headers=job.headers, build=source)
+    common = f"usr/src/{job.kernel_headers.name.removesuffix('amd64')}common"
+    mounts = sandbox.at_its_place(job.headers, common, source, job.what.directory)
+    full = sandbox.argv(argv, headers=job.headers, build=source, mounts=mounts)
     done = proc.run(full, timeout=SECONDS, check=False, log=kept)
     if done.code == 0:
         return

@@ -116,7 +116,9 @@ def parse_makefile(text: str, config: Mapping[str, str]) -> Directory:
         for item in lists.get("obj-m", [])
         if item.endswith(".o")
     }
-    built = [item.removesuffix(".o") for item in lists.get("obj-y", []) if item.endswith(".o")]
+    built = [
+        item.removesuffix(".o") for item in _expanded(lists.get("obj-y", []), lists) if item.endswith(".o")
+    ]
     built_in = frozenset().union(*[_objects(name, lists) for name in built])
     left_out = [item.removesuffix(".o") for item in lists.get("obj-n", []) if item.endswith(".o")]
     unbuilt = frozenset().union(*[_objects(name, lists) for name in left_out])
@@ -124,9 +126,20 @@ def parse_makefile(text: str, config: Mapping[str, str]) -> Directory:
     return Directory(modules, built_in, unbuilt - built_in, frozenset(below))
 
 
+def _expanded(items: Sequence[str], lists: Mapping[str, list[str]]) -> list[str]:
+    """A list with its plain $(references) to other lists replaced by what those hold."""
+    found: list[str] = []
+    for item in items:
+        match = re.fullmatch(r"\$\(([\w-]+)\)", item)
+        found += lists.get(match[1], []) if match else [item]
+    return found
+
+
 def _objects(name: str, lists: Mapping[str, list[str]]) -> frozenset[str]:
     """Objects of a composite, or the one of the same name."""
-    parts = [item for suffix in ("y", "m", "objs") for item in lists.get(f"{name}-{suffix}", [])]
+    parts = [
+        item for suffix in ("y", "m", "objs") for item in _expanded(lists.get(f"{name}-{suffix}", []), lists)
+    ]
     objects = {item.removesuffix(".o") for item in parts if item.endswith(".o")}
     return frozenset(objects or {name})
 

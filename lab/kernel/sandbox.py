@@ -17,18 +17,34 @@ from lab.errors import InfraError
 TOP_LEVEL = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 
 
-def argv(command: Sequence[str], *, headers: Path, build: Path) -> list[str]:
-    """The command line that runs `command` in the sandbox; raises InfraError if there can be none."""
-    bwrap = _checked_bwrap()
+def argv(command: Sequence[str], *, headers: Path, build: Path, mounts: Sequence[str] = ()) -> list[str]:
+    """The command line that runs `command` in the sandbox; raises InfraError if there can be none.
+
+    `mounts` are further options, from `at_its_place`.
+    """
     return [
-        bwrap,
+        _bwrap(),
         *_host_system(),
         *("--ro-bind", str(headers), "/kernel"),
         *("--bind", str(build), "/build"),
+        *mounts,
         *("--chdir", "/build"),
         *_isolation(),
         *("--", *command),
     ]
+
+
+def at_its_place(headers: Path, tree: str, build: Path, directory: str) -> list[str]:
+    """Options that show `build` also as `directory` of the kernel tree, which is `tree` below the headers.
+
+    Trace headers include themselves by that path. Where the headers have files of their own there (arch/),
+    nothing can be mounted, and nothing is.
+    """
+    top = Path(tree) / directory.partition("/")[0]
+    (headers / top).mkdir(exist_ok=True)  # an empty folder, to mount on
+    if any((headers / top).iterdir()):
+        return []
+    return ["--tmpfs", f"/kernel/{top}", "--bind", str(build), f"/kernel/{tree}/{directory}"]
 
 
 def _host_system() -> list[str]:
@@ -54,18 +70,18 @@ def _isolation() -> list[str]:
 
 def check() -> None:
     """Raise InfraError, with what to do, if builds cannot be confined here."""
-    _checked_bwrap()
+    _bwrap()
 
 
 @cache
-def _checked_bwrap() -> str:
+def _bwrap() -> str:
     """The path of bwrap, once it has been seen to work."""
     bwrap = proc.needed("bwrap", package="bubblewrap", why="patches are compiled in its sandbox")
     done = proc.run([bwrap, *_host_system(), *_isolation(), "--", "true"], timeout=20, check=False)
     if done.code != 0:
         raise InfraError(
             f"bubblewrap cannot make a sandbox here: {done.errors.strip()}",
-            hint="unprivileged user namespaces must be on: `sysctl kernel.unprivileged_userns_clone=1` (Debian) "
-            "or `kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu); a container must allow them",
+            hint="turn user namespaces on: `sysctl kernel.unprivileged_userns_clone=1` (Debian), "
+            "`kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu); a container must allow them",
         )
     return bwrap

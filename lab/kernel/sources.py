@@ -60,6 +60,15 @@ class KernelPackages(Record):
         }
         return tuple(name for name, package in parts.items() if package is None)
 
+    def row(self) -> dict[str, object]:
+        """For `lab list kernels`: how to name it, and whether modules of it can be built."""
+        return {
+            "kernel": f"debian:{self.version}",
+            "release": self.release,
+            "suite": self.suite,
+            "modules": f"no {', '.join(self.missing)}" if self.missing else "can be built",
+        }
+
 
 class Resolution(Record):
     """What a source text meant under one state of the index."""

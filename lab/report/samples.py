@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reading samples/touches.txt: the latency of every touch of a buffer, in the order of the touches.
 
-    # page latency
+    page insn
     0 21840
     1 97
 
@@ -18,6 +18,7 @@ MAX_SAMPLES = 1_000_000
 MAX_BYTES = 64 << 20
 FILE_NAME = "touches.txt"
 
+_HEADER = re.compile(rb"(?:# ?)?page [a-z]{1,16}")
 _LINE = re.compile(rb"([0-9]{1,18}) ([0-9]{1,18})")
 
 
@@ -39,8 +40,8 @@ def read_touches(path: Path) -> list[int]:
     if len(raw) > MAX_BYTES:
         raise BadSamples(f"{path.name} is larger than {MAX_BYTES >> 20} MiB")
     lines = raw.split(b"\n")
-    if not lines[0].startswith(b"#"):
-        raise BadSamples(f"{path.name} line 1 is not a header that starts with #")
+    if not _HEADER.fullmatch(lines[0]):
+        raise BadSamples(f"{path.name} line 1 is not the header `page UNIT`")
     latencies: list[int] = []
     for number, line in enumerate(lines[1:], start=2):
         if not line and number == len(lines):

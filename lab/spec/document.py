@@ -211,6 +211,7 @@ class _Reader:
         elif bad := _UNPRINTABLE.search(text):
             self._tell(event, f"the text holds the control character U+{ord(bad[0]):04X}")
             self._document.unreadable.add(loc)
+            return ""
         return text
 
 

@@ -153,7 +153,7 @@ static inline int bo_make(enum bo_kind kind, int fd, uint64_t size, struct bo *b
 	return -1;
 }
 
-/* Map the whole BO at `address`, replacing what is there, or anywhere (NULL). MAP_FAILED and errno if it fails. */
+/* Map the whole BO at `address`, replacing what is there, or anywhere (NULL); as mmap() if it fails. */
 static inline char *bo_map(const struct bo *bo, char *address)
 {
 	return mmap(address, bo->size, PROT_READ | PROT_WRITE, MAP_SHARED | (address ? MAP_FIXED : 0), bo->fd,

@@ -15,12 +15,14 @@
 #include <getopt.h>
 
 enum populate { POPULATE_NO, POPULATE_YES, POPULATE_APART };
-enum defect { NONE, SKIP_PAGE, CORRUPT, LATE, ASTRAY };
+enum defect { NONE, SKIP_PAGE, CORRUPT, LATE, ASTRAY, HOLE };
 
 static const char *const populates[] = { "no", "yes", "apart", NULL };
-static const char *const defects[] = { "none", "skip-page", "corrupt", "late", "astray", NULL };
+static const char *const defects[] = { "none", "skip-page", "corrupt", "late", "astray", "hole", NULL };
 static const char *const kinds[] = { "dumb", "qxl-vram", "memfd", NULL };
-static const char *const advices[] = { "none", "normal", "random", "sequential", "willneed", "hugepage", NULL };
+static const char *const advices[] = {
+	"none", "normal", "random", "sequential", "willneed", "hugepage", NULL
+};
 static const int advice_values[] = {
 	-1, MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_HUGEPAGE
 };
@@ -52,7 +54,8 @@ static const char help[] =
 	"                         mapping, so that the measured one is still empty; no: in the span\n"
 	"  --madvise ADVICE       normal, random, sequential, willneed, hugepage, for the mapping\n"
 	"  --write, --read        how a page is touched (write)\n"
-	"  --defect DEFECT        plant a fault to see the check fail: skip-page, corrupt, late, astray\n";
+	"  --defect DEFECT        break something to see its check fail: skip-page, corrupt, late, astray,\n"
+	"                         hole (memfd: no memory behind page 0)\n";
 
 enum option_key {
 	O_DRIVER = 1, O_BO, O_SIZE, O_PATTERN, O_STRIDE, O_SEED, O_PASS, O_REST, O_ALIGN, O_OFFSET,
@@ -60,12 +63,23 @@ enum option_key {
 };
 
 static const struct option option_table[] = {
-	{ "driver", 1, 0, O_DRIVER },	  { "bo", 1, 0, O_BO },		  { "size", 1, 0, O_SIZE },
-	{ "pattern", 1, 0, O_PATTERN },	  { "stride", 1, 0, O_STRIDE },	  { "seed", 1, 0, O_SEED },
-	{ "pass", 1, 0, O_PASS },	  { "then-rest", 0, 0, O_REST },  { "map-align", 1, 0, O_ALIGN },
-	{ "offset-pages", 1, 0, O_OFFSET }, { "populate", 1, 0, O_POPULATE }, { "madvise", 1, 0, O_MADVISE },
-	{ "write", 0, 0, O_WRITE },	  { "read", 0, 0, O_READ },	  { "defect", 1, 0, O_DEFECT },
-	{ "help", 0, 0, O_HELP },	  { 0 },
+	{ "driver", required_argument, NULL, O_DRIVER },
+	{ "bo", required_argument, NULL, O_BO },
+	{ "size", required_argument, NULL, O_SIZE },
+	{ "pattern", required_argument, NULL, O_PATTERN },
+	{ "stride", required_argument, NULL, O_STRIDE },
+	{ "seed", required_argument, NULL, O_SEED },
+	{ "pass", required_argument, NULL, O_PASS },
+	{ "then-rest", no_argument, NULL, O_REST },
+	{ "map-align", required_argument, NULL, O_ALIGN },
+	{ "offset-pages", required_argument, NULL, O_OFFSET },
+	{ "populate", required_argument, NULL, O_POPULATE },
+	{ "madvise", required_argument, NULL, O_MADVISE },
+	{ "write", no_argument, NULL, O_WRITE },
+	{ "read", no_argument, NULL, O_READ },
+	{ "defect", required_argument, NULL, O_DEFECT },
+	{ "help", no_argument, NULL, O_HELP },
+	{ 0 },
 };
 
 static void set_option(struct options *o, int key, const char *text)
@@ -153,9 +167,9 @@ static char *map(const struct options *o, const struct bo *bo)
 		return NULL;
 	}
 	/* The address itself is not told: where it is random, no two reports would be the same. */
-	lab_check(wanted % o->map_align == 0, "mapped", "%llu pages behind a multiple of %llu wanted, %llu bytes off",
-		  (unsigned long long)o->offset_pages, (unsigned long long)o->map_align,
-		  (unsigned long long)(wanted % o->map_align));
+	lab_check(wanted % o->map_align == 0, "mapped",
+		  "%llu pages behind a multiple of %llu wanted, %llu bytes off", (unsigned long long)o->offset_pages,
+		  (unsigned long long)o->map_align, (unsigned long long)(wanted % o->map_align));
 	if (o->advice && madvise(base, bo->size, advice_values[o->advice]))
 		lab_skip("madvise", "%s: %s", advices[o->advice], strerror(errno));
 	else if (o->advice)
@@ -164,7 +178,7 @@ static char *map(const struct options *o, const struct bo *bo)
 }
 
 /* Bring the BO into the state that the span is to find. `view` is a second mapping of it. */
-static void prepare(const struct options *o, struct span *span, char *base, char *view)
+static void prepare(const struct options *o, int fd, struct span *span, char *base, char *view)
 {
 	for (size_t i = 0; o->read && i < o->size / LAB_PAGE; i++)
 		*word(view, i) = token(i, o->pass);
@@ -176,11 +190,14 @@ static void prepare(const struct options *o, struct span *span, char *base, char
 		touch_pages(span, base, o->read, 1);
 	if (o->defect == SKIP_PAGE)
 		span->done--;
+	if (o->defect == HOLE && ftruncate(fd, LAB_PAGE))
+		lab_line("# note: --defect hole: %s", strerror(errno));
 }
 
-static void measure(const struct options *o, struct span *touched, struct span *rest, char *base, char *view)
+static void measure(const struct options *o, int fd, struct span *touched, struct span *rest, char *base,
+		    char *view)
 {
-	prepare(o, touched, base, view);
+	prepare(o, fd, touched, base, view);
 	lab_quiet();
 	touch_pages(touched, base, o->read, o->pass);
 	if (o->then_rest)
@@ -207,7 +224,7 @@ int main(int argc, char **argv)
 		lab_check(false, "view", "second mapping: %s", strerror(errno));
 		return lab_finish();
 	}
-	measure(&o, &touched, &rest, base, view);
+	measure(&o, bo.fd, &touched, &rest, base, view);
 
 	check_touches(&touched, "", view, o.read, o.pass);
 	lab_check(o.pass == 1 ? touched.faults > 0 : touched.faults == 0, "faults", "%llu in the span, %s",

@@ -153,7 +153,7 @@ def folder(
 def touches(prefault: int, pages: int = 2048, *, fault: int, step: int) -> bytes:
     """A touches.txt: every `prefault`-th touch faults and pays for the pages that it maps."""
     noise = random.Random(1)
-    lines = [b"# page latency"]
+    lines = [b"page insn"]
     for page in range(pages):
         cost = fault + step * prefault if page % prefault == 0 else 95 + noise.randrange(6)
         lines.append(b"%d %d" % (page, cost))
@@ -199,7 +199,7 @@ def nasty_run(path: Path) -> RunFolder:
     base = trial(planned[0], {"faults": 128, "total": 5, "max": 5}, samples=("touches.txt",))
     console = (NASTY.encode(errors="surrogatepass") + b"\xff\xfe\n") * 100 + b"A" * (1 << 20) + b"\nthe end\n"
     files = {
-        crash.key: {"console.log": console, "samples/touches.txt": b"# x\n0 </svg><script>\n"},
-        base.key: {"samples/touches.txt": b"# page latency\n0 nan\n"},
+        crash.key: {"console.log": console, "samples/touches.txt": b"page insn\n0 </svg><script>\n"},
+        base.key: {"samples/touches.txt": b"page insn\n0 nan\n"},
     }
     return folder(path, record(planned, title=NASTY, base_choice=NASTY), [base, crash], files)

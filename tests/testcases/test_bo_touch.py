@@ -45,6 +45,15 @@ def test_each_defect_fails_its_check_alone(bo_touch: BoTouch, defect: str, check
     assert report.failed == {check}
 
 
+def test_refused_access_is_reported_not_fatal(bo_touch: BoTouch) -> None:
+    """A SIGBUS in the span, as of a fault handler that fails, is a check that failed; the report is whole."""
+    report = bo_touch("--defect", "hole")
+    assert report.status == 1
+    assert report.failed == {"access"}
+    assert report.checks["access"].detail.startswith("SIGBUS at address")
+    assert report.parsed.problems == ()
+
+
 def test_every_page_faults_once_beside_the_populated_one(bo_touch: BoTouch) -> None:
     """The workload's own code, stack and arrays do not fault in the span."""
     assert bo_touch("--populate", "yes").metrics["faults"] == PAGES - 1

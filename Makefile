@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `make run` and `make test` work on a fresh machine; everything else is the `lab` command.
+
+VENV   := .venv
+PYTHON := python3
+LAB    := $(VENV)/bin/lab
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast bench dist clean
+
+help:
+	@echo "make run        set up, then judge the demonstration series on the stock kernel"
+	@echo "make test       set up, then run all tests (boots guests)"
+	@echo "make test-fast  the tests that boot nothing (seconds)"
+	@echo "make bench      boot time against bare QEMU and virtme-ng"
+	@echo "make dist       build the wheel"
+
+# The apt packages are looked at every time (milliseconds); the environment only when its inputs changed.
+setup:
+	@ci/system-packages
+	@$(MAKE) --no-print-directory $(STAMP)
+
+$(STAMP): pyproject.toml
+	@echo "setting up $(VENV)"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: setup
+	@ci/demonstration $(LAB)
+
+test: setup
+	@$(VENV)/bin/python -m pytest -q
+
+test-fast: setup
+	@$(VENV)/bin/python -m pytest -q -m 'not vm'
+
+bench: setup
+	@$(VENV)/bin/python bench/boot.py
+
+dist: setup
+	@$(VENV)/bin/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Keeps tests off the user's caches, and marks those that boot guests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+VM_TESTS = Path(__file__).parent / "vm"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(VM_TESTS):
+            item.add_marker("vm")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cache, state and home in a temporary folder, but for guests: they use what is built and downloaded."""
+    if request.node.get_closest_marker("vm"):
+        return
+    home = tmp_path_factory.mktemp("home")
+    for name in ("LAB_CACHE", "LAB_STATE", "HOME"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
