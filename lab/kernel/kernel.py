@@ -146,7 +146,12 @@ def _unpacked(packed: Path) -> Path:
         return plain
     plain.parent.mkdir(parents=True, exist_ok=True)
     if packed.suffix == ".xz":
-        data = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(packed.read_bytes(), MAX_MODULE)
+        unxz = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        data = unxz.decompress(packed.read_bytes(), MAX_MODULE)
+        if not unxz.eof:
+            raise InfraError(
+                f"{packed} is cut off", hint="remove its kernel's folder; the lab makes it again"
+            )
         files.write_whole(plain, data)
     elif packed.suffix == ".zst":
         zstd = proc.needed("zstd", package="zstd", why=f"{packed.name} is packed with it")

@@ -209,7 +209,7 @@ def _select(source: KernelSource, index: Index) -> KernelPackages:
     for kernel in index.kernels:
         if _fits(source.wanted, kernel.version):
             return kernel
-    versions = [kernel.version for kernel in index.kernels]
+    versions = {kernel.version.rpartition("-")[0] for kernel in index.kernels}
     raise UserError(
         f"no configured suite has Linux {source.wanted}",
         hint=did_you_mean(source.wanted, versions) + "; `lab list kernels` shows all",

@@ -52,7 +52,10 @@ def _unpack(packed: bytes, into: Path) -> bool:
     body = packed[:-4]
     try:
         if packed.startswith(b"\xfd7zXZ\0"):
-            data = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(body, MAX_VMLINUX)
+            unxz = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+            data = unxz.decompress(body, MAX_VMLINUX)
+            if not unxz.eof:
+                return False
         elif packed.startswith(b"\x1f\x8b"):
             data = gzip.decompress(packed)
         elif packed.startswith(b"\x28\xb5\x2f\xfd"):

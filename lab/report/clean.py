@@ -7,7 +7,9 @@ import os
 import re
 from pathlib import Path
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+from lab.report.untrusted import open_regular
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # C0 and C1 controls, surrogates, and the characters that reorder or hide what stands beside them.
 _UNSEEN = re.compile(
@@ -41,21 +43,13 @@ def xml_text(text: str, *, limit: int = 1 << 20) -> str:
 
 
 def last_lines(path: Path, *, lines: int, width: int) -> list[str]:
-    """The last lines of a log, cleaned and cut to `width` characters; [] if there is none to read.
-
-    A symbolic link is not followed: a run folder from elsewhere must not make a report show other files.
-    """
+    """The last lines of a log, cleaned and cut to `width` characters; [] if there is none to read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open_regular(path) as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            raw = log.read(TAIL_BYTES)
     except OSError:
         return []
-    with os.fdopen(handle, "rb") as log:
-        try:
-            size = os.fstat(handle).st_size
-            log.seek(max(0, size - TAIL_BYTES))
-            raw = log.read(TAIL_BYTES)
-        except OSError:
-            return []
     text = visible(raw.decode(errors="replace"), limit=2 * TAIL_BYTES)
     kept = [line.rstrip() for line in text.split("\n") if line.strip()][-lines:]
     return [line if len(line) <= width else line[: width - 3] + "..." for line in kept]

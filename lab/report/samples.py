@@ -10,9 +10,10 @@ The file comes from the guest: it is bounded, parsed strictly, and refused whole
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
+
+from lab.report.untrusted import open_regular
 
 MAX_SAMPLES = 1_000_000
 MAX_BYTES = 64 << 20
@@ -32,8 +33,7 @@ def read_touches(path: Path) -> list[int]:
     Raises BadSamples if the file is missing, too large, or has a line that is not `page latency`.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
+        with open_regular(path) as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadSamples(f"{path.name} cannot be read: {error.strerror}") from error

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from lab import files, proc
@@ -30,7 +28,7 @@ def test_program_is_static_and_runs(sources):
     """A workload becomes a static program that works, without the path of its source."""
     folder = sources("a")
     program = build_workload(folder / "w.c", folder / "include")
-    assert subprocess.check_output([program]) == b"42 ./w.c"
+    assert proc.run([str(program)], timeout=10).stdout == b"42 ./w.c"
     assert b"/lib64/ld-linux" not in program.read_bytes()
 
 

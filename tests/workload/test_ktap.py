@@ -21,7 +21,8 @@ def test_results_plan_and_metrics():
     """A right report gives its results and numbers, and no problem."""
     text = HEAD + (
         "1..3\n# metric total 68895395 insn\n# metric faults 192 count\n# metric share 0.5 count\n"
-        "ok 1 mapped # 768 pages\nok 2 - populated # SKIP no MAP_POPULATE here\n# errno 12\nnot ok 3 unmapped\n"
+        "ok 1 mapped # 768 pages\nok 2 - populated # SKIP no MAP_POPULATE here\n"
+        "# errno 12\nnot ok 3 unmapped\n"
     )
     parsed = parse(text, Clock.VIRTUAL)
     assert parsed.problems == ()
@@ -128,7 +129,10 @@ def test_subtests_are_named_by_their_parents():
         "KTAP version 1\n1..1\n  KTAP version 2\n  #:ktap_test: x\n  1..2\n    KTAP version 1\n    1..1\n"
         "    ok 1 deep\n  ok 1 in\n  not ok 2 other\nnot ok 1 out\n"
     )
-    kselftest = "TAP version 13\n1..1\n# selftests: mm: t\n# TAP version 13\n# 1..1\n# not ok 1 case\nnot ok 1 mm: t\n"
+    kselftest = (
+        "TAP version 13\n1..1\n# selftests: mm: t\n# TAP version 13\n# 1..1\n# not ok 1 case\n"
+        "not ok 1 mm: t\n"
+    )
     parsed = parse(ktap, Clock.VIRTUAL)
     assert [name for name, _, _ in results(parsed)] == ["out/in/deep", "out/in", "out/other", "out"]
     assert parsed.problems == ()
