@@ -3,9 +3,9 @@
 
     python bench/boot.py [-n 10] [--vng PATH] [--json FILE]
 
-All boot the stock kernel under plain TCG with one CPU and 512 MiB, in turn, so that a host that gets busy gets
-busy for all; the first round is a warm-up and is not counted. Quote medians of the ratios, which are formed
-round by round.
+All boot the stock kernel under plain TCG with one CPU and 512 MiB, in turn, so that a host that gets busy
+gets busy for all; the first round is a warm-up and is not counted. Quote medians of the ratios, which are
+formed round by round.
 
     floor       bare QEMU, the packaged bzImage, an initramfs of busybox that says READY and powers off
     floor ELF   the same, with the ELF out of the bzImage (what the lab boots)

@@ -35,7 +35,7 @@
 #define PIECE (32u << 10)
 #define MAX_WORDS 128
 #define MAX_FILES 16
-#define MAX_FILE (8u << 20)
+#define MAX_SAMPLES (40u << 20)	/* bytes of all files together; the host refuses more than 64 MiB in all */
 
 enum mode { MODE_NONE, MODE_JOB, MODE_BOOT, MODE_SSH };
 
@@ -326,7 +326,8 @@ static bool good_name(const char *name)
 	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == length;
 }
 
-static void send_file(const char *name)
+/* Sends one sample file, at most `room` bytes of it; returns how many. */
+static uint64_t send_file(const char *name, uint64_t room)
 {
 	int fd = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	static char piece[PIECE];
@@ -336,20 +337,22 @@ static void send_file(const char *name)
 
 	if (fd < 0 || fstat(fd, &about) || !S_ISREG(about.st_mode))
 		goto done;
-	while ((got = read(fd, piece, sizeof(piece))) > 0 && sent < MAX_FILE) {
+	while ((got = read(fd, piece, sizeof(piece))) > 0 && sent + (uint64_t)got <= room) {
 		frame("file", name, piece, (size_t)got);
 		sent += (uint64_t)got;
 	}
 	if (got > 0)
-		frame_text("note", "-", "sample file %s cut at %u bytes", name, MAX_FILE);
+		frame_text("note", "-", "sample file %s cut at %llu bytes", name, (unsigned long long)sent);
 done:
 	if (fd >= 0)
 		close(fd);
+	return sent;
 }
 
 static void send_samples(void)
 {
 	struct dirent **entries = NULL;
+	uint64_t room = MAX_SAMPLES;
 	int count, sent = 0;
 
 	if (chdir(OUT_DIR))
@@ -357,7 +360,7 @@ static void send_samples(void)
 	count = scandir(".", &entries, NULL, alphasort);
 	for (int i = 0; i < count; i++) {
 		if (good_name(entries[i]->d_name) && sent++ < MAX_FILES)
-			send_file(entries[i]->d_name);
+			room -= send_file(entries[i]->d_name, room);
 		free(entries[i]);
 	}
 	free(entries);

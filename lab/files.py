@@ -101,8 +101,8 @@ def write_whole(path: Path, data: bytes | str) -> None:
         try:
             with os.fdopen(handle, "wb") as out:
                 out.write(raw)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

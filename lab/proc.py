@@ -8,6 +8,7 @@ the child ends: start long-lived children from a thread that outlives them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -27,6 +28,10 @@ MAX_OUTPUT = 16 << 20
 """Bytes kept of each of stdout and stderr of a finished program; the rest is read and dropped."""
 
 QUIET_ENV = {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
+
+
+Child = subprocess.Popen[bytes]
+PIPE = subprocess.PIPE
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def spawn(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     user: tuple[int, int] | None = None,
-) -> subprocess.Popen[bytes]:
+) -> Child:
     """Start a program that dies with the calling thread; `user` is (uid, gid) to become, as root.
 
     Raises InfraError if it cannot be started.
@@ -99,7 +104,7 @@ def spawn(
         raise InfraError(f"cannot start {argv[0]}: {error}") from error
 
 
-def kill_group(child: subprocess.Popen[bytes], *, patience: float = 0.0) -> int:
+def kill_group(child: Child, *, patience: float = 0.0) -> int:
     """End a child and all it started: SIGTERM, `patience` seconds later SIGKILL; returns its status."""
     if child.poll() is None and patience > 0:
         _signal_group(child, signal.SIGTERM)
@@ -110,7 +115,7 @@ def kill_group(child: subprocess.Popen[bytes], *, patience: float = 0.0) -> int:
     return child.wait()
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_group(child: Child, number: signal.Signals) -> None:
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):
@@ -137,31 +142,19 @@ def run(
     than `timeout` seconds, or (`check`) ends with another status than 0; Interrupted on ^C.
     """
     environment = QUIET_ENV | dict(env or {}) if env is not None else {**os.environ, "LC_ALL": "C.UTF-8"}
-    merged = log is not None
     with _maybe_open(log) as log_file, _maybe_open(stdout_to) as out_file:
         child = spawn(
             argv,
-            stdin=subprocess.PIPE if data is not None else subprocess.DEVNULL,
-            stdout=out_file if out_file is not None else subprocess.PIPE,
-            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
+            stdin=PIPE if data is not None else subprocess.DEVNULL,
+            stdout=out_file if out_file is not None else PIPE,
+            stderr=subprocess.STDOUT if log is not None else PIPE,
             env=environment,
             cwd=cwd,
         )
         out, err = _Drain(child.stdout, log_file), _Drain(child.stderr, None)
         feeder = _feed(child, data)
-        deadline = Deadline(argv[0], timeout)
         try:
-            while child.poll() is None:
-                check_stop()
-                if deadline.expired:
-                    raise InfraError(f"{quoted(argv)} did not end within {timeout:.0f} s")
-                try:
-                    child.wait(deadline.slice())
-                except subprocess.TimeoutExpired:
-                    continue
-        except (InfraError, Interrupted):
-            kill_group(child, patience=1.0)
-            raise
+            _wait(child, Deadline(quoted(argv), timeout))
         finally:
             kill_group(child)
             for part in (out, err, feeder):
@@ -171,6 +164,20 @@ def run(
         tail = (done.errors or done.text).strip().splitlines()[-12:]
         raise InfraError(f"{quoted(argv)} ended with status {done.code}\n  " + "\n  ".join(tail))
     return done
+
+
+def _wait(child: Child, deadline: Deadline) -> None:
+    """Wait for the end; on a passed deadline or the user's wish, ask the child to end before raising."""
+    try:
+        while child.poll() is None:
+            check_stop()
+            if deadline.expired:
+                raise InfraError(f"{deadline.name} did not end within {deadline.seconds:.0f} s")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(deadline.slice())
+    except (InfraError, Interrupted):
+        kill_group(child, patience=1.0)
+        raise
 
 
 class _maybe_open:
@@ -206,7 +213,7 @@ class _Drain(threading.Thread):
                     self._copy.write(chunk)
 
 
-def _feed(child: subprocess.Popen[bytes], data: bytes | None) -> threading.Thread:
+def _feed(child: Child, data: bytes | None) -> threading.Thread:
     def write() -> None:
         if data is None or child.stdin is None:
             return

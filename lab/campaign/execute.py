@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import files, log
@@ -29,6 +29,27 @@ GUEST_OVERHEAD = 256 << 20
 """Bytes that a QEMU takes beside its guest's memory, generously."""
 
 
+class BrokenBoots:
+    """Kernels that did not boot on a machine: reported once, not once per case."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._known: dict[tuple[str, str], str] = {}
+
+    def note(self, trial: Trial) -> None:
+        if trial.stage == "boot" and trial.outcome in (Outcome.CRASH, Outcome.TIMEOUT, Outcome.FAIL):
+            with self._guard:
+                self._known.setdefault(
+                    (trial.kernel, trial.machine), f"{trial.outcome} in trial {trial.number}"
+                )
+
+    def why(self, kernel: Kernel, machine: str) -> str:
+        """Why a further boot would only repeat a known failure; "" if none is known."""
+        with self._guard:
+            known = self._known.get((kernel.record.id, machine))
+        return f"not run: this kernel does not boot on {machine} ({known})" if known else ""
+
+
 @dataclass(frozen=True)
 class Campaign:
     """A plan and what its names stand for."""
@@ -39,6 +60,7 @@ class Campaign:
     machines: Mapping[str, Machine]
     kernels: Mapping[str, Kernel]  # by role
     choices: Mapping[str, Choice]  # accelerator by role
+    broken: BrokenBoots = field(default_factory=BrokenBoots)
 
 
 def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
@@ -47,12 +69,11 @@ def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
     if not todo:
         return
     programs = _compile(campaign, todo)
-    broken = BrokenBoots()
     serial = [trial for trial in todo if trial.clock is Clock.REAL]
     parallel = [trial for trial in todo if trial.clock is not Clock.REAL]
     for batch, slots in ((parallel, _slots(campaign, parallel)), (serial, 1)):
         if batch:
-            _run_batch(campaign, batch, slots, programs, broken)
+            _run_batch(campaign, batch, slots, programs)
 
 
 def missing(run: RunFolder, plan: Sequence[PlannedTrial]) -> list[PlannedTrial]:
@@ -84,33 +105,11 @@ def _bytes(size: str) -> int:
     return int(size[:-1]) << {"K": 10, "M": 20, "G": 30}[size[-1]]
 
 
-class BrokenBoots:
-    """Kernels that did not boot on a machine: reported once, not once per case."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._known: dict[tuple[str, str], str] = {}
-
-    def note(self, trial: Trial) -> None:
-        if trial.stage == "boot" and trial.outcome in (Outcome.CRASH, Outcome.TIMEOUT, Outcome.FAIL):
-            with self._guard:
-                self._known.setdefault(
-                    (trial.kernel, trial.machine), f"{trial.outcome} in trial {trial.number}"
-                )
-
-    def why(self, kernel: Kernel, machine: str) -> str:
-        """Why a further boot would only repeat a known failure; "" if none is known."""
-        with self._guard:
-            known = self._known.get((kernel.record.id, machine))
-        return f"not run: this kernel does not boot on {machine} ({known})" if known else ""
-
-
 def _run_batch(
     campaign: Campaign,
     batch: Sequence[PlannedTrial],
     slots: int,
     programs: Mapping[str, Path | None],
-    broken: BrokenBoots,
 ) -> None:
     total = len(batch)
     stop = threading.Event()
@@ -118,7 +117,7 @@ def _run_batch(
     def one(position: int, planned: PlannedTrial) -> None:
         if not stop.is_set():
             check_stop()
-            _until_no_error(campaign, planned, programs[planned.case], broken, f"{position}/{total}")
+            _until_no_error(campaign, planned, programs[planned.case], f"{position}/{total}")
 
     # QEMU dies with the thread that started it, so a guest's thread must outlive the guest: it does,
     # because the thread waits for it.
@@ -152,9 +151,7 @@ def _stop_if_asked(pending: set[Future[None]]) -> None:
         raise
 
 
-def _until_no_error(
-    campaign: Campaign, planned: PlannedTrial, program: Path | None, broken: BrokenBoots, position: str
-) -> Trial:
+def _until_no_error(campaign: Campaign, planned: PlannedTrial, program: Path | None, position: str) -> Trial:
     work = Work(
         planned=planned,
         case=campaign.cases[planned.case],
@@ -165,13 +162,11 @@ def _until_no_error(
     )
     for attempt in range(1, ATTEMPTS + 1):
         with campaign.run.new_trial(planned.key) as folder:
-            known = broken.why(work.kernel, planned.machine)
+            known = campaign.broken.why(work.kernel, planned.machine)
             trial = run_trial(campaign.bench, replace(work, attempt=attempt), folder, not_run=known)
-        broken.note(trial)
-        seconds = f"{trial.seconds:.1f} s"
-        log.info(
-            f"[{position}] {planned.case} {planned.machine} {planned.role}: {trial.outcome} ({seconds}) {trial.reason}"
-        )
+        campaign.broken.note(trial)
+        what = f"{planned.case} {planned.machine} {planned.role}"
+        log.info(f"[{position}] {what}: {trial.outcome} ({trial.seconds:.1f} s) {trial.reason}")
         if trial.outcome is not Outcome.ERROR:
             break
     return trial

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,16 +73,14 @@ def gpu_under_test(case: Case, machine: Machine, kernel: Kernel) -> Gpu | None:
 def run_trial(bench: Bench, work: Work, folder: Path, *, not_run: str = "") -> Trial:
     """Run one trial, leave its evidence in `folder`, and return what was observed.
 
-    `not_run` is a reason to leave the guest out and say so (SKIP). Only Interrupted leaves as an exception; the lab's own failures become outcome ERROR.
+    `not_run` is a reason to leave the guest out and say so (SKIP). Only Interrupted leaves as an
+    exception; the lab's own failures become outcome ERROR.
     """
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     clock_start = time.monotonic()
     try:
         reason = not_run or skip_reason(work.case, work.machine, work.kernel)
-        if reason:
-            trial = _blank(work, Outcome.SKIP, "plan", reason)
-        else:
-            trial = _run_guest(bench, work, folder)
+        trial = _blank(work, Outcome.SKIP, "plan", reason) if reason else _run_guest(bench, work, folder)
     except (InfraError, UserError) as error:
         trial = _blank(work, Outcome.ERROR, "boot", str(error))
     seconds = round(time.monotonic() - clock_start, 3)
@@ -182,7 +181,7 @@ def _observed(
         said_bye=reader.done,
         exit_status=reader.exit_status,
         checks=parsed.checks,
-        problems=parsed.problems,
+        problems=(*_cut_report(reader.notes), *parsed.problems),
         expects_report=work.program is not None,
         where=where,
     )
@@ -196,9 +195,14 @@ def _observed(
             "exit_status": reader.exit_status,
             "notes": tuple(reader.notes),
             "seconds_to_ready": None if guest.ready_seconds is None else round(guest.ready_seconds, 3),
-            "environment": environment(bench, work.choice, work.planned.clock, guest.boot, guest.argv),
+            "environment": environment(bench, work.choice, _clock_of_numbers(work), guest.boot, guest.argv),
         }
     )
+
+
+def _cut_report(notes: Sequence[str]) -> list[str]:
+    """The guest's notes that say that a part of the report was dropped: it may have held a failed check."""
+    return [note for note in notes if note.startswith("stdout cut ")]
 
 
 def _keep_report(guest: Guest, folder: Path, console: str, clock: Clock) -> Parsed:

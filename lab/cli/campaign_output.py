@@ -50,9 +50,8 @@ def show_plan(previewed: Sequence[Previewed], json_wanted: bool) -> int:
         return 0
     for item in previewed:
         planned = item.planned
-        click.echo(
-            f"# {planned.number}: {planned.case} on {planned.machine}, kernel {planned.role}, clock {planned.clock}"
-        )
+        where = f"{planned.machine}, kernel {planned.role}, clock {planned.clock}"
+        click.echo(f"# {planned.number}: {planned.case} on {where}")
         click.echo(f"sh {item.script}" if item.script else item.line)
         if item.script:
             click.echo(f"# which is: {item.line}")

@@ -50,10 +50,12 @@ class Launch:
 def kernel_command_line(clock: Clock, accelerator: Accelerator, nonce: str, extra: str = "") -> str:
     """The command line that every guest kernel gets.
 
-    `panic=-1` with QEMU's -no-reboot makes a panic end QEMU at once; `oops=panic` makes an oops one.
-    `cryptomgr.notests` leaves out self tests of 0.75 G instructions that no workload here depends on.
+    The splat scan trusts only lines with a printk timestamp. `panic=-1` with QEMU's -no-reboot makes a
+    panic end QEMU at once; `oops=panic` makes an oops one. `cryptomgr.notests` leaves out self tests of
+    0.75 G instructions that no workload here depends on.
     """
-    words = ["console=ttyS0", "panic=-1", "oops=panic", "cryptomgr.notests", f"lab.nonce={nonce}"]
+    words = ["console=ttyS0", "printk.time=1", "panic=-1", "oops=panic", "cryptomgr.notests"]
+    words.append(f"lab.nonce={nonce}")
     if accelerator == "tcg":
         # The timer check fails at random when the host is busy, and the emulated TSC is never unstable.
         words += ["no_timer_check", "tsc=reliable"]

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -66,7 +65,7 @@ class Guest:
         self._monitor: Monitor | None = None
         self.process, self.streams, self._monitor_socket = self._start()
 
-    def _start(self) -> tuple[subprocess.Popen[bytes], Streams, socket.socket]:
+    def _start(self) -> tuple[proc.Child, Streams, socket.socket]:
         pairs = [socket.socketpair() for _ in range(3)]
         ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         kernel = os.open(self.boot.kernel, os.O_RDONLY)
@@ -94,7 +93,7 @@ class Guest:
     # ---- waiting -------------------------------------------------------------------------------
 
     def wait_ready(self, deadline: Deadline, *, silence: float) -> End:
-        """Wait for this guest's own ready marker; `silence` is the longest pause on the console, in seconds."""
+        """Wait for this guest's own ready marker; `silence`: the longest pause of the console, seconds."""
 
         def ready() -> bool:
             found = self._ready.search(self.streams.tail)
@@ -167,8 +166,8 @@ class Guest:
             text = str(self.monitor.execute("human-monitor-command", {"command-line": "info registers"}, 2.0))
         except InfraError:
             return ""
-        found = re.search(r"\bRIP=([0-9a-f]+)", text)
-        return f"virtual CPU at RIP={found[1]}, {'halted' if 'HLT=1' in text else 'running'}" if found else ""
+        found = re.search(r"\b([RE]IP=[0-9a-f]+)", text)
+        return f"virtual CPU at {found[1]}, {'halted' if 'HLT=1' in text else 'running'}" if found else ""
 
     def end(self) -> None:
         """End QEMU if it runs, read what is left, close everything. Safe to call twice."""
@@ -190,10 +189,10 @@ def _with_descriptors(launch: Launch, theirs: list[socket.socket], kernel: int, 
     )
 
 
-def _spawn(confinement: Confinement, argv: tuple[str, ...], inherited: list[int]) -> subprocess.Popen[bytes]:
+def _spawn(confinement: Confinement, argv: tuple[str, ...], inherited: list[int]) -> proc.Child:
     return proc.spawn(
         [*confinement.prefix, *argv],
-        stderr=subprocess.PIPE,
+        stderr=proc.PIPE,
         pass_fds=inherited,
         env=proc.QUIET_ENV,
         cwd=Path("/"),
@@ -220,7 +219,7 @@ def write_command(boot: Boot, folder: Path) -> None:
 
 
 def command_script(boot: Boot) -> str:
-    """The text of qemu.cmd; its initramfs is joined from the cached parts and the orders beside the script."""
+    """The text of qemu.cmd; it joins the initramfs from the cached parts and the orders beside it."""
     hand = by_hand(boot.launch, str(boot.kernel), "INITRD")
     line = proc.quoted(qemu_argv(hand)).replace("-initrd INITRD", '-initrd "$initrd"')
     parts = proc.quoted([str(part) for part in boot.initramfs.cached])

@@ -100,7 +100,11 @@ class Monitor:
                 self._log.write(line)
 
     def _call(self, work: Coroutine[Any, Any, T], seconds: float, what: str) -> T:
-        future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), self._loop)
+        async def bounded() -> T:
+            async with asyncio.timeout(seconds):  # in this task: `_finish` spares only the one that it runs in
+                return await work
+
+        future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)
         try:
             return future.result(seconds + 1.0)
         except TimeoutError as error:

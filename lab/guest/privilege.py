@@ -50,7 +50,7 @@ def _with_kvm_device(ids: tuple[int, int]) -> tuple[str, ...]:
     """
     setpriv = proc.needed("setpriv", package="util-linux", why="it takes root from QEMU")
     unshare = proc.needed("unshare", package="util-linux", why="it gives QEMU its own view of /dev/kvm")
-    number = os.stat(KVM_DEVICE).st_rdev
+    number = KVM_DEVICE.stat().st_rdev
     folder = tempfile.mkdtemp(prefix="faultlab-kvm-")
     node = Path(folder) / "kvm"
     os.mknod(node, stat.S_IFCHR | 0o600, number)

@@ -156,13 +156,9 @@ class Shell:
                     channel.shutdown_write()
                 moved = True
             if not moved:
-                if (
-                    channel.exit_status_ready()
-                    and not channel.recv_ready()
-                    and not channel.recv_stderr_ready()
-                ):
-                    if channel.eof_received or channel.closed:
-                        return channel.recv_exit_status()
+                drained = not channel.recv_ready() and not channel.recv_stderr_ready()
+                if drained and channel.exit_status_ready() and (channel.eof_received or channel.closed):
+                    return channel.recv_exit_status()
                 self._alive()
                 check_stop()
                 if channel.closed and not channel.exit_status_ready():

@@ -71,10 +71,9 @@ class Findings:
 
     @property
     def clocks(self) -> list[str]:
-        """The clocks that the trials ran on, in plan order."""
-        return list(
-            dict.fromkeys([str(p.clock) for p in self.record.plan] + [str(t.clock) for t in self.trials])
-        )
+        """The clocks that the trials really ran on; before any ran, those that were planned."""
+        ran = [str(environment.clock) for environment in self.environments]
+        return list(dict.fromkeys(ran or [str(p.clock) for p in self.record.plan]))
 
     def kernel(self, role: str) -> KernelRecord | None:
         return self.kernels.get(self.record.kernels.get(role, ""))

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.compare.words import amount
-from lab.proc import quoted
 from lab.report.clean import last_lines, one_line, visible
 from lab.report.findings import Findings
 from lab.report.latency import latency_plots
@@ -72,7 +72,7 @@ def report_html(findings: Findings) -> str:
         trials=findings.current[:MAX_ROWS],
         failed=_failed(findings),
         commands=_commands(findings),
-        repeat=quoted(("lab", *findings.record.command)),
+        repeat=shlex.join(("lab", *findings.record.command)),
     )
 
 
@@ -120,5 +120,7 @@ def _commands(findings: Findings) -> list[Command]:
         key = (trial.role, trial.machine)
         if trial.environment is not None and key not in seen:
             name = f"{trial.role} on {trial.machine} (trials/{trial.key})"
-            seen[key] = Command(name, quoted(trial.environment.qemu_argv), trial.environment.guest_cmdline)
+            seen[key] = Command(
+                name, shlex.join(trial.environment.qemu_argv), trial.environment.guest_cmdline
+            )
     return list(seen.values())

@@ -22,12 +22,19 @@ CONSOLE_LINES = 15
 
 def render_table(findings: Findings) -> str:
     """What ends a comparison on a terminal: the table, the verdict with its reasons, the run folder."""
-    return "\n".join([*_table(findings), "", *_verdict(findings), "", f"run: {findings.run.path}"]) + "\n"
+    return _screen(findings, _table(findings))
 
 
 def render_run(findings: Findings) -> str:
     """What ends a run of a single kernel: each trial with its outcome, numbers and reason; the verdict."""
-    return "\n".join([*_trials(findings), "", *_verdict(findings), "", f"run: {findings.run.path}"]) + "\n"
+    return _screen(findings, _trials(findings))
+
+
+def _screen(findings: Findings, shown: list[str]) -> str:
+    kernels = [pair for pair in subject(findings) if pair[0] != "machine"]
+    under = facts([*kernels, *_conditions(findings.environments)[:1]])
+    parts = [shown, _verdict(findings), under, [f"run: {findings.run.path}"]]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def report_text(findings: Findings) -> str:

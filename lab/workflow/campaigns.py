@@ -91,6 +91,11 @@ def case_record(case: Case) -> CaseRecord:
 
 def run_trials(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> None:
     """Record the kernels and run what the plan still lacks."""
+    run_campaign(open_campaign(bench, run, kernels), run.read().plan)
+
+
+def open_campaign(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> Campaign:
+    """Record the kernels, and find what the names in the plan stand for."""
     record = run.read()
     for kernel in kernels.values():
         run.add_kernel(kernel.record)
@@ -99,7 +104,7 @@ def run_trials(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> N
     )
     catalog = Catalog.load()
     planned = record.plan
-    campaign = Campaign(
+    return Campaign(
         bench=bench,
         run=run,
         cases={name: find_case(catalog, name, kept) for name, kept in record.cases.items()},
@@ -110,7 +115,6 @@ def run_trials(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> N
             for role, kernel in kernels.items()
         },
     )
-    run_campaign(campaign, planned)
 
 
 def find_case(catalog: Catalog, name: str, kept: CaseRecord) -> Case:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The `lab` command in a process of its own, and what it left in its run folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import proc
+from lab.results.models import RunRecord, Trial, Verdict
+from lab.results.runfolder import RunFolder
+
+SECONDS = 600.0
+"""The longest that one `lab` may take; far beyond what a busy machine needs."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A `lab` command that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+    state: Path  # its LAB_STATE
+
+    @property
+    def run(self) -> RunFolder:
+        """The run that it made."""
+        return RunFolder((self.state / "runs" / "latest").resolve())
+
+    @property
+    def record(self) -> RunRecord:
+        return self.run.read()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the run folder says; the test fails if it says nothing."""
+        verdict = self.record.verdict
+        assert verdict is not None, self.stderr
+        return verdict
+
+    @property
+    def trials(self) -> list[Trial]:
+        return self.run.trials()
+
+    @property
+    def trial(self) -> Trial:
+        """The only trial."""
+        (only,) = self.trials
+        return only
+
+    def file(self, trial: Trial, name: str) -> Path:
+        """A file of a trial's evidence."""
+        return self.run.trial_path(trial.key) / name
+
+
+Lab = Callable[..., Ran]
+
+
+def run_lab(*words: str | Path, state: Path) -> Ran:
+    """Run `lab WORDS` to its end in a process of its own."""
+    argv = [sys.executable, "-m", "lab", *map(str, words)]
+    done = proc.run(argv, timeout=SECONDS, check=False, env={**os.environ, "LAB_STATE": str(state)})
+    return Ran(done.code, done.text, done.errors, state)
