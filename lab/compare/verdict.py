@@ -130,7 +130,9 @@ def _tells(comparison: Comparison) -> bool:
     """Whether a reader of the verdict wants to hear of it although it does not fail the series."""
     if comparison.decision is Decision.NOT_JUDGED:
         return comparison.gate
-    return comparison.decision in (Decision.BETTER, Decision.WORSE)
+    return comparison.decision is Decision.WORSE or (
+        comparison.gate and comparison.decision is Decision.BETTER
+    )
 
 
 def _broken_by_patch(cell: Cell) -> bool:

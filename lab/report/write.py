@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from lab.files import write_whole
+from lab.report.b4 import b4_json
+from lab.report.cover import cover_text
 from lab.report.findings import Findings, examine
 from lab.report.html import report_html
 from lab.report.junit import junit_xml
@@ -31,3 +33,6 @@ def write_findings(findings: Findings) -> None:
     write_whole(folder / "report.html", report_html(findings))
     write_whole(folder / "junit.xml", junit_xml(findings))
     write_whole(folder / "verdict.json", summary_json(findings))
+    if findings.is_pair:
+        write_whole(folder / "b4-check.json", b4_json(findings))
+        write_whole(folder / "cover.txt", cover_text(findings))
