@@ -8,8 +8,8 @@ import shlex
 from lab.compare.words import counted
 from lab.report.clean import plain
 from lab.report.findings import Findings
-from lab.report.layout import PROSE, paragraph, table
-from lab.report.rows import HEADER, NUMERIC, rows
+from lab.report.layout import paragraph
+from lab.report.text import comparison_lines
 from lab.results.models import Clock
 
 CLOCKS = {
@@ -34,7 +34,7 @@ def cover_text(findings: Findings) -> str:
     lines = [
         *paragraph(f"{head}, QEMU {where}, {boots}. Unit: {clocks}."),
         "",
-        *_table(findings),
+        *comparison_lines(findings),
         "",
         *paragraph(f"Verdict: {findings.verdict.verdict}."),
         *(
@@ -46,8 +46,3 @@ def cover_text(findings: Findings) -> str:
         f"Reproduce: {plain(shlex.join(('lab', *findings.record.command)))}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _table(findings: Findings) -> list[str]:
-    shown = [row.texts for row in rows(findings)]
-    return table(HEADER, shown, right=NUMERIC, widest=PROSE + 5) if shown else []

@@ -22,7 +22,7 @@ CONSOLE_LINES = 15
 
 def render_table(findings: Findings) -> str:
     """What ends a comparison on a terminal: the table, the verdict with its reasons, the run folder."""
-    return _screen(findings, _table(findings))
+    return _screen(findings, comparison_lines(findings))
 
 
 def render_run(findings: Findings) -> str:
@@ -48,7 +48,7 @@ def report_text(findings: Findings) -> str:
             "What was compared" if findings.is_pair else "What was run",
             *facts(subject(findings) + _conditions(findings.environments)),
         ],
-        _table(findings) if findings.is_pair else _trials(findings),
+        comparison_lines(findings) if findings.is_pair else _trials(findings),
         _failed(findings),
         _damaged(findings),
         [
@@ -60,7 +60,8 @@ def report_text(findings: Findings) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _table(findings: Findings) -> list[str]:
+def comparison_lines(findings: Findings) -> list[str]:
+    """The one table, each case named once, with what its marks mean."""
     found = rows(findings)
     if not found:
         return []
