@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A series from files, folders, commit ranges and message-ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab import files
+from lab.errors import UserError
+from lab.kernel.gather import gather_series
+from lab.kernel.series import read_series
+from tests.kernel.test_base import git, series_of, tree  # noqa: F401 - a fixture
+
+SHIPPED = "prefault/series/pmd-size.mbox"
+
+
+def test_file_is_used_where_it_lies(tmp_path: Path) -> None:
+    """A file that exists is never copied or guessed about."""
+    path = tmp_path / "a..b"
+    path.write_text("x")
+    assert gather_series(str(path), tmp_path, tmp_path) == path
+
+
+def test_shipped_series_by_name(tmp_path: Path) -> None:
+    """What ships with the lab is found from any folder."""
+    assert gather_series(SHIPPED, tmp_path, tmp_path) == files.shipped("testcases") / SHIPPED
+
+
+def test_folder_and_range_give_the_same_series(tree: Path, tmp_path: Path) -> None:  # noqa: F811
+    """A commit range and the folder that `git format-patch` makes of it are one series."""
+    series_of(tree)
+    git(tree, "format-patch", "-q", "-o", str(tmp_path / "out"), "HEAD~1")
+    by_range = read_series(gather_series("HEAD~1..", tmp_path / "kept", tree))
+    by_folder = read_series(gather_series(str(tmp_path / "out"), tmp_path / "kept", tree))
+    assert by_range.digest == by_folder.digest
+    assert [patch.subject for patch in by_range.patches] == ["second"]
+
+
+def test_empty_range_and_folder(tree: Path, tmp_path: Path) -> None:  # noqa: F811
+    """A range without commits and a folder without patches say so."""
+    with pytest.raises(UserError, match="holds no commit"):
+        gather_series("HEAD..HEAD", tmp_path, tree)
+    with pytest.raises(UserError, match=r"has no \*\.patch"):
+        gather_series(str(tree), tmp_path, tree)
+
+
+def test_unknown_revision(tree: Path, tmp_path: Path) -> None:  # noqa: F811
+    """git's own reason is passed on."""
+    with pytest.raises(UserError, match="git cannot make patches of nope"):
+        gather_series("nope..HEAD", tmp_path, tree)
+
+
+def test_message_id_needs_b4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without b4, a message-id is refused with what to do."""
+    monkeypatch.setattr("lab.proc.find", lambda program: None if program == "b4" else f"/usr/bin/{program}")
+    with pytest.raises(UserError, match="b4 is not installed"):
+        gather_series("20240902.1234@example.org", tmp_path, tmp_path)
