@@ -78,9 +78,24 @@ def leftovers() -> list[Path]:
         for pattern in (".*", "*/.*", "*/*/.*", "*/*/*/.*"):
             for path in root.glob(pattern):
                 match = UNFINISHED.fullmatch(path.name)
-                if match and not Path(f"/proc/{match[1]}").exists():
+                if match and not Path(f"/proc/{match[1]}").exists() and not _held(path):
                     found.append(path)
     return found
+
+
+def _held(path: Path) -> bool:
+    """Does a lab hold it whose process we cannot see, as in another container that shares the folder?"""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def sweep() -> None:
@@ -92,6 +107,24 @@ def sweep() -> None:
             path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def scratch(near: Path) -> Iterator[Path]:
+    """An empty folder beside `near`, removed at the end: by us or, if we are killed, by the next `sweep`."""
+    _made(near.parent)
+    try:
+        folder = Path(tempfile.mkdtemp(dir=near.parent, prefix=_unfinished(near)))
+    except OSError as error:
+        raise disk_error(near, error) from error
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # see _held; it lasts as long as we live
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_whole(path: Path, data: bytes | str) -> None:
     """Write `path` under a temporary name and rename it: a reader sees the old or the new, never half."""
     raw = data.encode() if isinstance(data, str) else data
@@ -100,6 +133,7 @@ def write_whole(path: Path, data: bytes | str) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_unfinished(path))
         try:
             with os.fdopen(handle, "wb") as out:
+                fcntl.flock(handle, fcntl.LOCK_EX)  # see _held
                 out.write(raw)
             Path(name).chmod(0o644)
             Path(name).replace(path)
@@ -116,24 +150,13 @@ def made_whole(final: Path) -> Iterator[Path]:
 
     If someone else finished the same `final` in the meantime, theirs is kept.
     """
-    _made(final.parent)
-    try:
-        building = Path(tempfile.mkdtemp(dir=final.parent, prefix=_unfinished(final)))
-    except OSError as error:
-        raise disk_error(final, error) from error
-    try:
-        building.chmod(0o755)
-        yield building
+    with scratch(final) as building:
         try:
+            yield building
             building.rename(final)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-    except OSError as error:
-        raise disk_error(final, error) from error
-    finally:
-        if building.exists():
-            shutil.rmtree(building, ignore_errors=True)
+                raise disk_error(final, error) from error
 
 
 def sha256_file(path: Path) -> str:

@@ -27,6 +27,13 @@ from lab.waiting import Deadline, check_stop
 MAX_OUTPUT = 16 << 20
 """Bytes kept of each of stdout and stderr of a finished program; the rest is read and dropped."""
 
+LAST_WORDS = 5.0
+"""Seconds in which what an ended program has said must be read: something that fled from its process group
+may hold the streams open for ever."""
+
+UNLESS_ORPHAN = 'test "$PPID" = "$0" && exec "$@"'
+"""Run by sh once the parent-death signal is set: it also notices a lab that was killed before that."""
+
 QUIET_ENV = {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
@@ -70,6 +77,16 @@ def quoted(argv: Sequence[str]) -> str:
     return shlex.join(argv)
 
 
+def tied(*become: str) -> list[str]:
+    """What to put before a command so that it dies with the process that starts it.
+
+    `spawn` does so for a child; each part of a shell's pipeline needs it as well, because the signal does not
+    reach grandchildren. `become` are setpriv's options for changing the user.
+    """
+    setpriv = needed("setpriv", package="util-linux", why="children are tied to the lab's life with it")
+    return [setpriv, "--pdeathsig", "KILL", *become, "--"]
+
+
 def spawn(
     argv: Sequence[str],
     *,
@@ -85,13 +102,12 @@ def spawn(
 
     Raises InfraError if it cannot be started.
     """
-    setpriv = needed("setpriv", package="util-linux", why="children are tied to the lab's life with it")
     become = []
     if user is not None:
         become = [f"--reuid={user[0]}", f"--regid={user[1]}", "--clear-groups", "--no-new-privs"]
     try:
         return subprocess.Popen(
-            [setpriv, "--pdeathsig", "KILL", *become, "--", *argv],
+            [*tied(*become), "/bin/sh", "-c", UNLESS_ORPHAN, str(os.getpid()), *argv],
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -158,7 +174,7 @@ def run(
         finally:
             kill_group(child)
             for part in (out, err, feeder):
-                part.join()
+                part.join(LAST_WORDS)
     done = Finished(tuple(argv), child.returncode, bytes(out.kept), bytes(err.kept))
     if check and done.code != 0:
         tail = (done.errors or done.text).strip().splitlines()[-12:]

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from lab import files, log
 from lab.errors import InfraError
 from lab.guest.accelerator import PROBE_SECONDS, Choice, Policy, Remembered, without_probe
@@ -47,7 +44,7 @@ def _boot_under_kvm(bench: Bench, kernel: Kernel) -> tuple[bool, str]:
     choice = Choice("kvm", "probe")
     boot = prepare_boot(bench, PROBE_MACHINE, kernel, Job("boot"), clock=Clock.REAL, choice=choice)
     release = kernel.record.release
-    with tempfile.TemporaryDirectory(prefix="faultlab-probe-") as folder, booted(boot, Path(folder)) as guest:
+    with files.scratch(files.cache_dir("kvm-probe") / "guest") as folder, booted(boot, folder) as guest:
         deadline = Deadline("KVM probe", PROBE_SECONDS - 1)
         end = guest.wait_ready(deadline, silence=PROBE_SECONDS)
         if end is End.HAPPENED:

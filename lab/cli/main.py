@@ -8,14 +8,15 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from types import FrameType
-from typing import NoReturn
+import termios
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 import click
 
 from lab import __version__
-from lab.errors import LabError, UserError, did_you_mean
+from lab.errors import Interrupted, LabError, UserError, did_you_mean
 from lab.waiting import stop_requested
 
 COMMANDS = {
@@ -45,6 +46,10 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_may_leave():  # --help and --version print here
+            return super().make_context(*args, **kwargs)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -52,9 +57,26 @@ class LazyGroup(click.Group):
             raise UserError(f"there is no command {args[0]}", hint=did_you_mean(args[0], COMMANDS))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        with _reader_may_leave():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End as by SIGPIPE when the reader of our stdout goes away, as in `lab list cases | head -1`.
+
+    Inside click, because click itself would end with 1, which says that a series is bad.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
 
 
 @click.group(
@@ -76,10 +98,8 @@ def main() -> NoReturn:
     """Run the command line; every LabError becomes its sentence on stderr and its exit code."""
     # One BLAS thread: scipy would start one per core for arithmetic on a dozen numbers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with _stopping_on_signals():
-        code = _run()
-    sys.stdout.flush()
-    sys.exit(code)
+    _stop_on_signals()
+    sys.exit(_run())
 
 
 def _run() -> int:
@@ -95,23 +115,41 @@ def _run() -> int:
         return UserError.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        # The reader of our stdout went away; nothing is wrong and nobody wants to hear of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return result if isinstance(result, int) else 0
 
 
-@contextlib.contextmanager
-def _stopping_on_signals() -> Iterator[None]:
-    """The first ^C or SIGTERM asks every wait to stop in order; a second one stops now."""
+def _stop_on_signals() -> None:
+    """The first ^C or SIGTERM asks every wait to stop in order; a second one ends the process now.
 
-    def ask(number: int, _frame: FrameType | None) -> None:
+    Python runs signal handlers in the main thread and only between two of its steps: one that arrives just
+    before a wait without end is not heard until that wait is over. So a thread listens to the descriptor that
+    the signal itself writes to.
+    """
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: None)
+    signal.set_wakeup_fd(told)
+    threading.Thread(target=_listen, args=(heard, _terminal()), daemon=True, name="signals").start()
+
+
+def _listen(heard: int, restore: Callable[[], None]) -> None:
+    while os.read(heard, 1):
         if stop_requested.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            restore()
+            os._exit(Interrupted.exit_code)  # what we started dies with us
         stop_requested.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ask)
-    yield
+
+def _terminal() -> Callable[[], None]:
+    """How to make the terminal again what it is now: neither raw nor without a cursor."""
+    try:
+        before = termios.tcgetattr(0)
+    except termios.error:  # stdin is no terminal
+        return lambda: None
+
+    def restore() -> None:
+        termios.tcsetattr(0, termios.TCSANOW, before)
+        os.write(2, b"\x1b[?25h" if sys.stderr.isatty() else b"")
+
+    return restore

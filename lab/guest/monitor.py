@@ -101,7 +101,9 @@ class Monitor:
 
     def _call(self, work: Coroutine[Any, Any, T], seconds: float, what: str) -> T:
         async def bounded() -> T:
-            async with asyncio.timeout(seconds):  # in this task: `_finish` spares only the one that it runs in
+            async with asyncio.timeout(
+                seconds
+            ):  # in this task: `_finish` spares only the one that it runs in
                 return await work
 
         future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)

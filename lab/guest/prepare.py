@@ -36,7 +36,11 @@ class Bench:
 
     @classmethod
     def set_up(cls) -> Bench:
-        """Find QEMU and compile PID 1 (cached). InfraError says what is missing."""
+        """Find QEMU and compile PID 1 (cached). InfraError says what is missing.
+
+        All that boots guests begins here, so this is also where the leftovers of killed labs go.
+        """
+        files.sweep()
         return cls(
             find_qemu(),
             build_workload(files.shipped("images") / "init.c", files.shipped("testcases") / "include"),

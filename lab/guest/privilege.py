@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import proc
+from lab import files, proc
 from lab.errors import InfraError
 
 UNPRIVILEGED = "nobody"
@@ -46,12 +46,12 @@ def _with_kvm_device(ids: tuple[int, int]) -> tuple[str, ...]:
     """A command prefix that shows QEMU a KVM device which its user owns, in a mount namespace of its own.
 
     Where /dev/kvm belongs to root alone, an unprivileged user could not open it. The node is a copy with
-    another owner, gone from the file system as soon as it is mounted.
+    another owner, gone from the file system as soon as it is mounted; `files.sweep` knows its folder's name.
     """
     setpriv = proc.needed("setpriv", package="util-linux", why="it takes root from QEMU")
     unshare = proc.needed("unshare", package="util-linux", why="it gives QEMU its own view of /dev/kvm")
     number = KVM_DEVICE.stat().st_rdev
-    folder = tempfile.mkdtemp(prefix="faultlab-kvm-")
+    folder = tempfile.mkdtemp(dir=files.cache_dir("kvm-probe"), prefix=f".device.{os.getpid()}.")
     node = Path(folder) / "kvm"
     os.mknod(node, stat.S_IFCHR | 0o600, number)
     os.chown(node, *ids)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -155,9 +154,9 @@ def _unpacked(packed: Path) -> Path:
         files.write_whole(plain, data)
     elif packed.suffix == ".zst":
         zstd = proc.needed("zstd", package="zstd", why=f"{packed.name} is packed with it")
-        part = plain.with_name(f".{plain.name}.{os.getpid()}")
-        proc.run([zstd, "-d", "-c", str(packed)], timeout=60, stdout_to=part)
-        part.replace(plain)
+        with files.scratch(plain) as folder:
+            proc.run([zstd, "-d", "-c", str(packed)], timeout=60, stdout_to=folder / plain.name)
+            (folder / plain.name).replace(plain)
     else:
         raise InfraError(f"{packed} is packed in a way that the lab does not know")
     return plain

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -184,8 +183,7 @@ def _intact(folder: Path) -> bool:
 
 
 def _build(job: _Job, into: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=files.cache_dir("builds"), prefix=".work.") as name:
-        work = Path(name)
+    with files.scratch(files.cache_dir("builds") / f"{job.key}.work") as work:
         shutil.copytree(job.tree, work / "tree", symlinks=True)
         for patch in job.patches:
             if any(path.startswith(job.what.directory + "/") for path in patch.touched):

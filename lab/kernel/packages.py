@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -129,9 +128,7 @@ class PackageRoot:
         size = sum(package.size for package in packages)
         self.apt.refresh()
         what = str(packages[0]) if len(packages) == 1 else f"{packages[0]} and {len(packages) - 1} more"
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetch.") as name:
-            folder = Path(name)
-            folder.chmod(0o755)  # apt, run by root, fetches as its own user
+        with files.scratch(self._folder / "fetch") as folder:
             with log.step(f"fetching {what} ({size / 1e6:.1f} MB)"):
                 wanted = [f"{package.name}={package.version}" for package in packages]
                 done = self.apt.download(wanted, folder, timeout=120 + size / SLOWEST)
@@ -165,9 +162,10 @@ class PackageRoot:
 def extract(debs: Iterable[Path], into: Path) -> None:
     """Unpack packages into a folder, as any user: the caller owns all, no set-id bits, no devices."""
     bash = proc.needed("bash", package="bash", why="packages are unpacked with it")
+    tie = proc.quoted(proc.tied())
     script = (
-        'set -o pipefail; dpkg-deb --fsys-tarfile "$1"'
-        ' | tar --extract --no-same-owner --no-same-permissions --exclude="./dev/*" --directory="$2"'
+        f'set -o pipefail; {tie} dpkg-deb --fsys-tarfile "$1"'
+        f' | {tie} tar --extract --no-same-owner --no-same-permissions --exclude="./dev/*" --directory="$2"'
     )
     for deb in debs:
         proc.run([bash, "-c", script, "unpack", str(deb), str(into)], timeout=600)

@@ -17,8 +17,8 @@ DIGEST = "tree.sha256"
 # $1 the package, $2 the archive in it, $3 the folder to fill, $4 the directory wanted
 UNPACK = """\
 set -o pipefail
-dpkg-deb --fsys-tarfile "$1" | tar --extract --to-stdout "./usr/src/$2.tar.xz" | xz -dc -T0 \
- | tar --extract --no-same-owner --strip-components=1 --directory="$3" "$2/$4"
+{tie} dpkg-deb --fsys-tarfile "$1" | {tie} tar --extract --to-stdout "./usr/src/$2.tar.xz" \
+ | {tie} xz -dc -T0 | {tie} tar --extract --no-same-owner --strip-components=1 --directory="$3" "$2/$4"
 """
 
 
@@ -41,7 +41,8 @@ def _unpack(deb: Path, archive: str, directory: str, into: Path) -> None:
     tree.mkdir()
     bash = proc.needed("bash", package="bash", why="packages are unpacked with it")
     proc.needed("xz", package="xz-utils", why="kernel sources are packed with it")
-    argv = [bash, "-c", UNPACK, "unpack", str(deb), archive, str(tree), directory]
+    script = UNPACK.format(tie=proc.quoted(proc.tied()))
+    argv = [bash, "-c", script, "unpack", str(deb), archive, str(tree), directory]
     done = proc.run(argv, timeout=600, check=False)
     if done.code != 0 and "Not found in archive" not in done.errors:
         raise InfraError(f"cannot unpack {deb}: {done.errors.strip()}", hint="is the disk full? See `lab gc`")

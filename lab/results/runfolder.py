@@ -106,17 +106,12 @@ class RunFolder:
 
         An earlier attempt of the same key is replaced.
         """
-        building = self.path / "trials" / f".{key}.{os.getpid()}.tmp"
-        shutil.rmtree(building, ignore_errors=True)
-        (building / "samples").mkdir(parents=True)
-        try:
-            yield building
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
         final = self.path / "trials" / key
-        shutil.rmtree(final, ignore_errors=True)
-        building.rename(final)
+        with files.scratch(final) as building:
+            (building / "samples").mkdir()
+            yield building
+            shutil.rmtree(final, ignore_errors=True)
+            building.rename(final)
 
     def trial_path(self, key: str) -> Path:
         return self.path / "trials" / key

@@ -29,7 +29,8 @@ from lab.workflow.campaigns import (
     run_trials,
 )
 
-SERIES_FILE = "series.mbox"
+SERIES_FOLDER = "series"
+"""Of a run: holds the copy of the series that is judged, under the name it came with."""
 
 NOTHING_BUILT = Verdict(
     verdict=Conclusion.PASS,
@@ -40,8 +41,11 @@ NOTHING_BUILT = Verdict(
 
 def start_validation(mbox: Path, base: str | None, cases: Sequence[str], options: Options) -> RunFolder:
     """Read the series, choose the cases, and write down what is to be done; nothing is built yet."""
-    run = RunFolder.create(_record(read_series(mbox), base, cases, options))
-    shutil.copyfile(mbox, run.path / SERIES_FILE)
+    record = _record(read_series(mbox), base, cases, options)
+    run = RunFolder.create(record)
+    kept = run.path / record.series
+    kept.parent.mkdir()
+    shutil.copyfile(mbox, kept)
     return run
 
 
@@ -52,7 +56,7 @@ def _record(series: Series, base: str | None, cases: Sequence[str], options: Opt
     choice = "given with --base" if base else "no base was given: the distribution's stock kernel"
     return record.model_copy(
         update={
-            "series": SERIES_FILE,
+            "series": f"{SERIES_FOLDER}/{series.path.name}",
             "title": series.title,
             "base_source": base or "stock",
             "base_choice": choice,

@@ -59,7 +59,7 @@ def ended(ran: Ran, outcome: Outcome, code: int) -> Trial:
 
 
 def test_panic_is_crash(end_of: EndOf) -> None:
-    """A panic in the middle of a run is CRASH, exit 1, titled with the panic's words and found on the console."""
+    """A panic in the middle of a run is CRASH, exit 1, with the words that are on the console."""
     ran = end_of("panic")
     trial = ended(ran, Outcome.CRASH, 1)
     assert (trial.stage, trial.splats[0].kind) == ("run", "panic")
@@ -79,7 +79,7 @@ def test_hang_is_timeout(end_of: EndOf) -> None:
 
 
 def test_flood_is_cut_and_fails(end_of: EndOf) -> None:
-    """Of 100 MiB on stdout 1 MiB is kept; the trial fails, for the part that was dropped may hold anything."""
+    """Of 100 MiB on stdout 1 MiB is kept, and the trial fails: what was dropped may hold anything."""
     ran = end_of("flood")
     trial = ended(ran, Outcome.FAIL, 1)
     (note,) = trial.notes
@@ -90,7 +90,7 @@ def test_flood_is_cut_and_fails(end_of: EndOf) -> None:
 
 
 def test_broken_protocol_is_error(end_of: EndOf) -> None:
-    """Bytes of a workload on the lab's own serial port are ERROR, exit 125, tried twice, kept with the reason."""
+    """Bytes on the lab's own serial port are ERROR, exit 125, tried twice and kept with the reason."""
     ran = end_of("channel")
     trial = ended(ran, Outcome.ERROR, 125)
     assert trial.attempt == 2
@@ -183,7 +183,7 @@ def _has_begun(folder: Path) -> bool:
 
 
 def test_killed_qemu_is_error(lab: Lab, state: Path) -> None:
-    """QEMU killed with -9 in the middle of both attempts is ERROR with that reason, exit 125, and no verdict."""
+    """QEMU killed with -9 in the middle of both attempts is ERROR with that reason, exit 125."""
     killer = Killer(state, 2, _is_ready)
     killer.start()
     ran = lab("run", WORKLOADS / "hang.yaml")

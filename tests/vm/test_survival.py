@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""^C, SIGTERM and SIGKILL at chosen moments of a run: nothing stays behind, and the run can go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from labrun import run_lab
+from processes import Running, copied_cache, started
+
+from lab import files
+
+SERIES = files.shipped("testcases") / "prefault/series/pmd-size.mbox"
+CASE = "prefault/sparse-touch"
+
+Moment = Callable[[Running], None]
+
+
+def _booting(lab: Running) -> None:
+    lab.until_runs("qemu-system-x86")
+
+
+def _running(lab: Running) -> None:
+    def ready() -> bool:
+        consoles = lab.state.glob("runs/latest/trials/.*/console.log")
+        return any(b"LAB-READY" in path.read_bytes() for path in consoles)
+
+    lab.until(ready, "a ready guest")
+
+
+def _between(lab: Running) -> None:
+    lab.until(lambda: len(lab.finished_trials()) >= 1, "the first result")
+
+
+def _reporting(lab: Running) -> None:
+    lab.until(lambda: len(lab.finished_trials()) == 4, "the last result")
+
+
+@dataclass(frozen=True)
+class Said:
+    """The verdict, and of each metric the decision and both figures."""
+
+    verdict: tuple[str, str]
+    decisions: dict[str, str]
+    figures: list[float]
+
+    @classmethod
+    def read(cls, text: str) -> Said:
+        found = json.loads(text)
+        rows = found["comparisons"]
+        figures = [row[side] for row in rows for side in ("base", "patched")]
+        return cls(
+            (found["verdict"], found["stage"]), {row["metric"]: row["decision"] for row in rows}, figures
+        )
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Said:
+    """What an undisturbed run of the same says."""
+    done = run_lab("validate", "--json", "--trials", 2, SERIES, CASE, state=tmp_path_factory.mktemp("calm"))
+    assert done.code == 1, done.stderr
+    return Said.read(done.stdout)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, state: Path) -> Iterator[Running]:
+    """`lab validate` with four trials, two at a time."""
+    words = ("validate", "--trials", "2", SERIES, CASE)
+    with started(*words, folder=tmp_path / "first", state=state) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        (_booting, signal.SIGINT),
+        (_running, signal.SIGTERM),
+        (_between, signal.SIGINT),
+        (_between, signal.SIGKILL),
+        (_reporting, signal.SIGKILL),
+    ],
+)
+def test_a_run_that_was_stopped_goes_on_where_it_stopped(
+    lab: Running, state: Path, expected: Said, moment: Moment, number: signal.Signals
+) -> None:
+    """Nothing lives on, finished trials stay untouched, and --resume ends with the undisturbed figures."""
+    moment(lab)
+    lab.send(number)
+    code = lab.ended(seconds=5)
+    lab.assert_nothing_runs(seconds=2)
+    kept = lab.finished_trials()
+    if number is signal.SIGKILL:
+        assert code == -signal.SIGKILL
+    else:
+        assert code == 130
+        assert lab.unfinished() == []
+        assert f"{len(kept)} of 4 trials are kept" in lab.progress
+        assert f"lab validate --resume {lab.run.path.name}" in lab.progress
+        assert "interrupted" in (lab.run.path / "report.txt").read_text()
+        assert (lab.run.path / "report.html").is_file()
+        assert (lab.run.path / "junit.xml").is_file()
+
+    resumed = run_lab("validate", "--json", "--resume", lab.run.path.name, state=state)
+
+    assert resumed.code == 1, resumed.stderr
+    said = Said.read(resumed.stdout)
+    assert (said.verdict, said.decisions) == (expected.verdict, expected.decisions)
+    assert said.figures == pytest.approx(expected.figures, rel=1e-3)
+    after = lab.finished_trials()
+    assert len(after) == 4
+    assert {key: after[key] for key in kept} == kept  # none was run twice
+    assert lab.unfinished() == []
+
+
+MAKING: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # what is made -> what the cache must lack for it, and a program that then runs
+    "kernel": (("kernels", "builds"), ("tar",)),
+    "module": (("builds",), ("cc1",)),
+    "workload": (("workloads",), ("cc1",)),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "number"),
+    [
+        ("kernel", signal.SIGINT),
+        ("kernel", signal.SIGKILL),
+        ("module", signal.SIGTERM),
+        ("module", signal.SIGKILL),
+        ("workload", signal.SIGKILL),
+    ],
+)
+def test_stopping_while_something_is_made_leaves_nothing_half_made(
+    tmp_path: Path, state: Path, what: str, number: signal.Signals
+) -> None:
+    """No compiler or tar lives on, and the cache holds nothing half made, or not beyond the next start."""
+    lacking, programs = MAKING[what]
+    cache = copied_cache(tmp_path / "cache", without=lacking)
+    with started("validate", SERIES, CASE, folder=tmp_path / "first", state=state, cache=cache) as lab:
+        lab.until_runs(*programs)
+        lab.send(number)
+        code = lab.ended(seconds=5)
+        lab.assert_nothing_runs(seconds=2)
+        if number is signal.SIGKILL:
+            assert code == -signal.SIGKILL
+            assert lab.unfinished() != []
+            words = ("run", "--dry-run", "smoke/boot")
+            with started(*words, folder=tmp_path / "next", state=state, cache=cache) as following:
+                assert following.ended(seconds=120) == 0, following.progress
+        else:
+            assert code == 130
+            assert "0 of 2 trials are kept" in lab.progress
+        assert lab.unfinished() == []
+    shutil.rmtree(cache)
+
+
+def test_a_second_signal_ends_at_once(tmp_path: Path, state: Path) -> None:
+    """Who presses ^C twice does not wait for anything, and still nothing lives on."""
+    with started("run", CASE, folder=tmp_path / "lab", state=state) as lab:
+        _running(lab)
+        lab.send(signal.SIGINT)
+        lab.send(signal.SIGTERM)
+        assert lab.ended(seconds=1) == 130
+        assert "trials are kept" not in lab.progress  # it did not stop in order
+        lab.assert_nothing_runs(seconds=2)
+
+
+def test_a_command_in_a_guest_is_interrupted(tmp_path: Path, state: Path) -> None:
+    """^C while a command runs in a guest ends lab, the guest and its forwarded port."""
+    with started("run", "--", "echo here; sleep 1000", folder=tmp_path / "lab", state=state) as lab:
+        lab.until(lambda: "here" in lab.output, "the command's first word")
+        lab.send(signal.SIGINT)
+        assert lab.ended(seconds=5) == 130
+        lab.assert_nothing_runs(seconds=2)
+        assert lab.unfinished() == []
