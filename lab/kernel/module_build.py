@@ -73,29 +73,30 @@ class _Job:
         return files.sha256_text(*parts)[:16]
 
 
-def build_pair(base: Kernel, series: Series) -> tuple[Kernel, Kernel]:
-    """The base and the patched kernel for a series.
+def build_steps(base: Kernel, series: Series) -> tuple[Kernel, ...]:
+    """The base, then the kernel after each patch of the series; the last is the patched kernel.
 
-    Raises SeriesError if the series does not apply or compile, UserError if more than a module would have
-    to be built, InfraError if not even the base builds. A series that touches nothing that is built gives
-    the same `build_id` on both sides.
+    Raises SeriesError, naming the first patch that does not apply or after which the tree does not compile;
+    UserError if more than a module would have to be built; InfraError if not even the base builds. A series
+    that touches nothing that is built gives kernels of the same `build_id`.
     """
     if base.headers is None or base.source_package is None:
         raise InfraError(f"{base.record.name} was obtained without what building needs")
     what = _plan(base, series)
     if isinstance(what, planner.Nothing):
         log.info(f"nothing to build: {what.reason}")
-        return base, _named(base, series)
+        return base, *(_named(base, series.first(number)) for number in range(1, len(series.patches) + 1))
     tree = source_directory(base.source_package, what.directory)
     assert tree is not None  # the planner has read its Makefile
     compiler = _compiler(base)
-    jobs = [_Job(base, tree, what, which, compiler) for which in (None, series)]
+    begun = [series.first(number) for number in range(1, len(series.patches) + 1)]
+    jobs = [_Job(base, tree, what, which, compiler) for which in (None, *begun)]
     with ThreadPoolExecutor(2) as pool:
-        unpatched, patched = (pool.submit(_built, job) for job in jobs)
-        # The base's failure is told first: then the series is not to blame.
-        before = _kernel(base, unpatched.result())
-        after = _named(_kernel(base, patched.result()), series)
-    return before, after
+        builds = [pool.submit(_built, job) for job in jobs]
+        # In order: the base's failure is told first, for then the series is not to blame.
+        folders = [build.result() for build in builds]
+    before, *after = (_kernel(base, folder) for folder in folders)
+    return before, *(_named(kernel, which) for kernel, which in zip(after, begun, strict=True))
 
 
 def _plan(base: Kernel, series: Series) -> planner.Nothing | planner.OneModule:
@@ -223,9 +224,8 @@ def _apply(job: _Job, patch: Patch, work: Path) -> None:
     if done.code == 0:
         return
     said = [line.removeprefix("error: ") for line in done.errors.splitlines() if line.startswith("error: ")]
-    which = f'patch {patch.number}/{len(job.patches)} "{patch.subject}"'
     raise SeriesError(
-        f"{which} does not apply to {job.base.record.name}: {said[0] if said else done.errors.strip()}",
+        f"{patch} does not apply to {job.base.record.name}: {said[0] if said else done.errors.strip()}",
         stage="apply",
         evidence=done.errors,
         hint="rebase the series, or name the kernel that it is for with --base",
@@ -238,8 +238,7 @@ def _make(job: _Job, source: Path, targets: Sequence[str]) -> None:
     kept = files.cache_dir("builds") / f"{job.key}.log"
     common = f"usr/src/{job.kernel_headers.name.removesuffix('amd64')}common"
     mounts = sandbox.at_its_place(job.headers, common, source, job.what.directory)
-    full = sandbox.argv(argv, headers=job.headers, build=source, mounts=mounts)
-    done = proc.run(full, timeout=SECONDS, check=False, log=kept)
+    done = proc.run(_sandbox(job, source, mounts).argv(argv), timeout=SECONDS, check=False, log=kept)
     if done.code == 0:
         return
     error = first_error(done.text, job.what.directory)
@@ -249,11 +248,15 @@ def _make(job: _Job, source: Path, targets: Sequence[str]) -> None:
             hint=f"the whole log is {kept}",
         )
     raise SeriesError(
-        f"{job.series.name} does not build on {job.base.record.name}: {error}",
+        f"{job.series.name} does not build on {job.base.record.name} with {job.series.last}: {error}",
         stage="build",
         evidence=done.text[-16384:],
         hint=f"the whole log is {kept}",
     )
+
+
+def _sandbox(job: _Job, source: Path, mounts: Sequence[str] = ()) -> sandbox.Sandbox:
+    return sandbox.Sandbox({"/kernel": job.headers}, {"/build": source}, chdir="/build", mounts=mounts)
 
 
 def first_error(text: str, directory: str) -> str:
@@ -272,7 +275,7 @@ def first_error(text: str, directory: str) -> str:
 
 def _sandboxed(job: _Job, source: Path, command: Sequence[str]) -> proc.Finished:
     """A tool that reads what the build left, which is as little to be trusted as its source."""
-    done = proc.run(sandbox.argv(command, headers=job.headers, build=source), timeout=60, check=False)
+    done = proc.run(_sandbox(job, source).argv(command), timeout=60, check=False)
     if done.code != 0:
         raise InfraError(f"{command[0]} failed on the built module: {done.errors.strip()[:500]}")
     return done

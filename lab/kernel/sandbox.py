@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A place to run compilers on strangers' source: bubblewrap, without network, home or anything to write to.
 
-Inside, /usr is the host's, /kernel the headers and /build the module's source, the only writable place. Both
-have the same path for base and patched, so that equal sources give equal bytes.
+Inside, /usr is the host's or that of a build root, read-only. What else is there has the same path for base
+and patched, so that equal sources give equal bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -15,23 +16,31 @@ from lab import proc
 from lab.errors import InfraError
 
 TOP_LEVEL = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
+HOST = Path("/")
 
 
-def argv(command: Sequence[str], *, headers: Path, build: Path, mounts: Sequence[str] = ()) -> list[str]:
-    """The command line that runs `command` in the sandbox; raises InfraError if there can be none.
+@dataclass(frozen=True)
+class Sandbox:
+    """What a command sees, beside programs and libraries, and where it may write: paths inside -> outside."""
 
-    `mounts` are further options, from `at_its_place`.
-    """
-    return [
-        _bwrap(),
-        *_host_system(),
-        *("--ro-bind", str(headers), "/kernel"),
-        *("--bind", str(build), "/build"),
-        *mounts,
-        *("--chdir", "/build"),
-        *_isolation(),
-        *("--", *command),
-    ]
+    readable: Mapping[str, Path]
+    writable: Mapping[str, Path]
+    chdir: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    root: Path = HOST  # whose programs and libraries: the host's, or a build root's
+    mounts: Sequence[str] = ()  # further options of bwrap
+
+    def argv(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs `command` in here; raises InfraError if there can be no sandbox."""
+        options = [_bwrap(), *_system(self.root)]
+        for inside, outside in self.readable.items():
+            options += ["--ro-bind", str(outside), inside]
+        for inside, outside in self.writable.items():
+            options += ["--bind", str(outside), inside]
+        options += [*self.mounts, "--chdir", self.chdir, *_isolation()]
+        for name, value in self.environment.items():
+            options += ["--setenv", name, value]
+        return [*options, "--", *command]
 
 
 def at_its_place(headers: Path, tree: str, build: Path, directory: str) -> list[str]:
@@ -47,16 +56,16 @@ def at_its_place(headers: Path, tree: str, build: Path, directory: str) -> list[
     return ["--tmpfs", f"/kernel/{top}", "--bind", str(build), f"/kernel/{tree}/{directory}"]
 
 
-def _host_system() -> list[str]:
-    """The host's programs and libraries, read-only, whether /bin and /lib are links into /usr or not."""
-    options = ["--ro-bind", "/usr", "/usr"]
+def _system(root: Path) -> list[str]:
+    """Programs and libraries below `root`, read-only, whether /bin and /lib are links into /usr or not."""
+    options = ["--ro-bind", str(root / "usr"), "/usr"]
     for name in TOP_LEVEL:
-        path = Path("/") / name
+        path = root / name
         if path.is_symlink():
-            options += ["--symlink", str(path.readlink()), str(path)]
+            options += ["--symlink", str(path.readlink()), f"/{name}"]
         elif path.is_dir():
-            options += ["--ro-bind", str(path), str(path)]
-    return [*options, "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
+            options += ["--ro-bind", str(path), f"/{name}"]
+    return [*options, "--ro-bind-try", str(root / "etc/alternatives"), "/etc/alternatives"]
 
 
 def _isolation() -> list[str]:
@@ -64,6 +73,7 @@ def _isolation() -> list[str]:
         *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - inside the sandbox
         *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
         *("--setenv", "PATH", "/usr/bin:/usr/sbin:/bin:/sbin"),
+        *("--setenv", "HOME", "/tmp"),  # noqa: S108 - inside the sandbox
         *("--setenv", "LC_ALL", "C.UTF-8"),
     ]
 
@@ -77,7 +87,7 @@ def check() -> None:
 def _bwrap() -> str:
     """The path of bwrap, once it has been seen to work."""
     bwrap = proc.needed("bwrap", package="bubblewrap", why="patches are compiled in its sandbox")
-    done = proc.run([bwrap, *_host_system(), *_isolation(), "--", "true"], timeout=20, check=False)
+    done = proc.run([bwrap, *_system(HOST), *_isolation(), "--", "true"], timeout=20, check=False)
     if done.code != 0:
         raise InfraError(
             f"bubblewrap cannot make a sandbox here: {done.errors.strip()}",

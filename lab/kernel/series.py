@@ -12,7 +12,7 @@ import email.errors
 import email.header
 import email.message
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import files, proc
@@ -38,6 +38,9 @@ class Patch:
     touched: tuple[str, ...]  # paths below the kernel tree
     patch_id: str  # git's stable patch id: equal for the same change at another place
 
+    def __str__(self) -> str:
+        return f'patch {self.number} "{self.subject}"'
+
 
 @dataclass(frozen=True)
 class Series:
@@ -55,6 +58,16 @@ class Series:
     def touched(self) -> tuple[str, ...]:
         """Every path that one of the patches touches, sorted."""
         return tuple(sorted({path for patch in self.patches for path in patch.touched}))
+
+    @property
+    def last(self) -> Patch:
+        return self.patches[-1]
+
+    def first(self, count: int) -> Series:
+        """The series cut after its first `count` patches; whole, it is itself."""
+        if count == len(self.patches):
+            return self
+        return replace(self, name=f"{self.name}[1-{count}]", patches=self.patches[:count])
 
 
 @dataclass(frozen=True)

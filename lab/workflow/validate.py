@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.compare.verdict import reject
 from lab.errors import Interrupted, SeriesError, UserError
 from lab.guest.prepare import Bench
-from lab.kernel.module_build import build_pair
+from lab.kernel.module_build import build_steps
 from lab.kernel.obtain import obtain
 from lab.kernel.series import Series, read_series
 from lab.results.models import Conclusion, RunRecord, Verdict
@@ -68,8 +68,8 @@ def preview(mbox: Path, base: str | None, cases: Sequence[str], options: Options
     """What `validate` would boot: builds both kernels, boots nothing."""
     series = read_series(mbox)
     record = _record(series, base, cases, options)
-    before, after = build_pair(obtain(record.base_source, with_build=True), series)
-    return preview_trials(Bench.set_up(), record, {"base": before, "patched": after})
+    before, *steps = build_steps(obtain(record.base_source, with_build=True), series)
+    return preview_trials(Bench.set_up(), record, {"base": before, "patched": steps[-1]})
 
 
 def validate(run: RunFolder) -> Ended:
@@ -79,7 +79,8 @@ def validate(run: RunFolder) -> Ended:
         try:
             bench = Bench.set_up()
             series = read_series(run.path / record.series)
-            base, patched = build_pair(obtain(record.base_source, with_build=True), series)
+            base, *steps = build_steps(obtain(record.base_source, with_build=True), series)
+            patched = steps[-1]
             if base.record.build_id == patched.record.build_id:
                 return conclude(run, rejection=NOTHING_BUILT)
             run_trials(bench, run, {"base": base, "patched": patched})
