@@ -10,12 +10,14 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.errors import InfraError
+from lab import log
+from lab.errors import InfraError, UserError
 from lab.waiting import Deadline, check_stop
 
 
@@ -29,10 +31,20 @@ def shipped(kind: str) -> Path:
 
 
 def _base(override: str, xdg: str, fallback: str) -> Path:
-    if override in os.environ:
-        return Path(os.environ[override]).expanduser().absolute()
-    root = os.environ.get(xdg) or str(Path.home() / fallback)
-    return Path(root).absolute() / "faultlab"
+    """An empty variable counts as not set, as the XDG base directory specification has it."""
+    if chosen := os.environ.get(override):
+        return Path(chosen).expanduser().absolute()
+    if root := os.environ.get(xdg):
+        return Path(root).absolute() / "faultlab"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise UserError(
+            f"this user has no home folder, and {override} is not set", hint=f"set {override}=/a/folder"
+        )
+    return home / fallback / "faultlab"
 
 
 def cache_dir(kind: str) -> Path:
@@ -61,6 +73,23 @@ def disk_error(path: Path, error: OSError) -> InfraError:
             hint="`lab gc` frees what no run needs; LAB_CACHE and LAB_STATE move the folders to another disk",
         )
     return InfraError(f"cannot write {path}: {error.strerror or error}", hint="check owner and permissions")
+
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+
+@contextlib.contextmanager
+def named_disk_errors(path: Path) -> Iterator[None]:
+    """Turn what a full, read-only or failing disk makes of the block into an InfraError that names the file,
+    or `path` if the system does not say which."""
+    try:
+        yield
+    except shutil.Error as error:  # of copying a tree: (from, to, message) of each file
+        raise InfraError(f"cannot copy to {path}: {error.args[0][0][2]}", hint="is the disk full?") from error
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise disk_error(Path(error.filename or path), error) from error
+        raise
 
 
 def _unfinished(path: Path) -> str:
@@ -144,19 +173,42 @@ def write_whole(path: Path, data: bytes | str) -> None:
         raise disk_error(path, error) from error
 
 
+def write_sealed(path: Path, data: bytes) -> None:
+    """Write `path` whole, with its digest beside it for `intact`."""
+    write_whole(_seal(path), hashlib.sha256(data).hexdigest())
+    write_whole(path, data)
+
+
+def intact(path: Path) -> bool:
+    """Is a file of `write_sealed` there, and still what was written? If it is not, it must be made again."""
+    if not path.is_file():
+        return False
+    try:
+        if _seal(path).read_text() == sha256_file(path):
+            return True
+    except OSError:
+        pass
+    log.info(f"{path} is damaged: it is made again")
+    return False
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
 @contextlib.contextmanager
 def made_whole(final: Path) -> Iterator[Path]:
     """Yield an empty folder to fill; on success it becomes `final`, on failure nothing is left.
 
     If someone else finished the same `final` in the meantime, theirs is kept.
     """
-    with scratch(final) as building:
+    with named_disk_errors(final), scratch(final) as building:
+        yield building
         try:
-            yield building
             building.rename(final)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise disk_error(final, error) from error
+                raise
 
 
 def sha256_file(path: Path) -> str:
@@ -180,6 +232,21 @@ def sha256_tree(root: Path) -> str:
     for path in sorted(root.rglob("*")):
         if path.is_file() and not path.is_symlink():
             parts += [str(path.relative_to(root)), path.read_bytes()]
+    return sha256_text(*parts)
+
+
+def stamp_tree(root: Path) -> str:
+    """Hex SHA-256 over name, size and time of all regular files below `root`.
+
+    For trees too large to read at each use: it tells that a file was cut, replaced, written to or lost.
+    """
+    parts: list[str] = []
+    for folder, names, found in os.walk(root):
+        names.sort()
+        for name in sorted(found):
+            about = os.lstat(f"{folder}/{name}")
+            if stat.S_ISREG(about.st_mode):
+                parts.append(f"{os.path.relpath(folder, root)}/{name} {about.st_size} {about.st_mtime_ns}")
     return sha256_text(*parts)
 
 

@@ -11,12 +11,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+DETAIL_SECONDS = 30.0
 
 _quiet = False
 _status: Any = None
-_active: list[str] = []
+_active: list[list[str]] = []  # of one text each, which may change
 _guard = threading.Lock()
 
 
@@ -43,26 +45,41 @@ def info(text: str) -> None:
 
 
 @contextlib.contextmanager
-def step(text: str) -> Iterator[None]:
-    """Say that something of more than a moment is being done; several may be under way at once."""
-    started = time.monotonic()
-    _enter(text)
+def step(text: str) -> Iterator[Callable[[str], None]]:
+    """Say that something of more than a moment is being done; several may be under way at once.
+
+    What is yielded takes a word on how far it is: shown on a terminal, elsewhere a line twice a minute.
+    """
+    started = told = time.monotonic()
+    entry = [text]
+
+    def tell(detail: str) -> None:
+        nonlocal told
+        with _guard:
+            entry[0] = f"{text}: {detail}"
+            _redraw()
+        if not on_terminal() and time.monotonic() - told >= DETAIL_SECONDS:
+            told = time.monotonic()
+            info(entry[0])
+
+    _enter(entry)
     try:
-        yield
+        yield tell
     finally:
-        _leave(text)
+        _leave(entry)
     info(f"{text} ({time.monotonic() - started:.1f} s)")
 
 
-def _enter(text: str) -> None:
+def _enter(entry: list[str]) -> None:
     with _guard:
-        _active.append(text)
+        _active.append(entry)
         _redraw()
 
 
-def _leave(text: str) -> None:
+def _leave(entry: list[str]) -> None:
     with _guard:
-        _active.remove(text)
+        # By identity: two steps may have the same words.
+        _active[:] = [other for other in _active if other is not entry]
         _redraw()
 
 
@@ -71,10 +88,10 @@ def _redraw() -> None:
     if _quiet or not on_terminal():
         return
     if _active and _status is None:
-        _status = _console().status(_active[-1])
+        _status = _console().status(_active[-1][0])
         _status.start()
     elif _active:
-        _status.update(" | ".join(_active[-2:]))
+        _status.update(" | ".join(entry[0] for entry in _active[-2:]))
     elif _status is not None:
         _status.stop()
         _status = None

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -41,6 +42,12 @@ Child = subprocess.Popen[bytes]
 PIPE = subprocess.PIPE
 
 
+STARVED = re.compile(
+    r"[^\n]*(?:No space left on device|Cannot allocate memory|Killed signal terminated program)[^\n]*"
+)
+"""What tools say when the host has run out of disk or memory."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """A program that ran to its end."""
@@ -57,6 +64,15 @@ class Finished:
     @property
     def errors(self) -> str:
         return self.stderr.decode(errors="replace")
+
+    def check_room(self) -> None:
+        """InfraError if it says that the host ran out of disk or memory: then nothing else is to blame."""
+        found = STARVED.search(self.errors) or STARVED.search(self.text)
+        if found:
+            raise InfraError(
+                f"the host has no room left: {found[0].strip()}",
+                hint="`lab gc` frees disk; LAB_CACHE and LAB_STATE move the lab's folders to another one",
+            )
 
 
 def find(program: str) -> str | None:
@@ -150,12 +166,14 @@ def run(
     cwd: Path | None = None,
     log: Path | None = None,
     stdout_to: Path | None = None,
+    watch: Callable[[bytes], None] | None = None,
 ) -> Finished:
     """Run a program to its end and return what it said.
 
     Both streams are kept up to MAX_OUTPUT bytes; `log` receives them joined, in order, as well;
-    `stdout_to` sends stdout to a file instead. Raises InfraError if it cannot be started, takes longer
-    than `timeout` seconds, or (`check`) ends with another status than 0; Interrupted on ^C.
+    `stdout_to` sends stdout to a file instead; `watch` sees stdout as it arrives, on another thread.
+    Raises InfraError if it cannot be started, takes longer than `timeout` seconds, or (`check`) ends with
+    another status than 0; Interrupted on ^C.
     """
     environment = QUIET_ENV | dict(env or {}) if env is not None else {**os.environ, "LC_ALL": "C.UTF-8"}
     with _maybe_open(log) as log_file, _maybe_open(stdout_to) as out_file:
@@ -167,7 +185,7 @@ def run(
             env=environment,
             cwd=cwd,
         )
-        out, err = _Drain(child.stdout, log_file), _Drain(child.stderr, None)
+        out, err = _Drain(child.stdout, log_file, watch), _Drain(child.stderr, None)
         feeder = _feed(child, data)
         try:
             _wait(child, Deadline(quoted(argv), timeout))
@@ -177,6 +195,7 @@ def run(
                 part.join(LAST_WORDS)
     done = Finished(tuple(argv), child.returncode, bytes(out.kept), bytes(err.kept))
     if check and done.code != 0:
+        done.check_room()
         tail = (done.errors or done.text).strip().splitlines()[-12:]
         raise InfraError(f"{quoted(argv)} ended with status {done.code}\n  " + "\n  ".join(tail))
     return done
@@ -213,10 +232,12 @@ class _maybe_open:
 class _Drain(threading.Thread):
     """Reads a stream to its end, keeps the first MAX_OUTPUT bytes, copies all to a file if asked."""
 
-    def __init__(self, stream: IO[bytes] | None, copy: IO[bytes] | None) -> None:
+    def __init__(
+        self, stream: IO[bytes] | None, copy: IO[bytes] | None, watch: Callable[[bytes], None] | None = None
+    ) -> None:
         super().__init__(daemon=True)
         self.kept = bytearray()
-        self._stream, self._copy = stream, copy
+        self._stream, self._copy, self._watch = stream, copy, watch
         self.start()
 
     def run(self) -> None:
@@ -226,7 +247,10 @@ class _Drain(threading.Thread):
             while chunk := os.read(self._stream.fileno(), 1 << 16):
                 self.kept += chunk[: MAX_OUTPUT - len(self.kept)]
                 if self._copy is not None:
-                    self._copy.write(chunk)
+                    with contextlib.suppress(OSError):  # a full disk: the child must not block for it
+                        self._copy.write(chunk)
+                if self._watch is not None:
+                    self._watch(chunk)
 
 
 def _feed(child: Child, data: bytes | None) -> threading.Thread:

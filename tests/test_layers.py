@@ -39,7 +39,7 @@ SAME_FLOOR = {
         "kernel",
     ): "an initramfs packs a kernel's modules, and programs from packages as kernels come in",
 }
-BASE_ORDER = ("__init__", "errors", "waiting", "files", "proc", "log", "host")
+BASE_ORDER = ("__init__", "errors", "waiting", "log", "files", "proc", "host")
 """Within the ground floor, each imports only what stands before it."""
 
 MAX_MODULE = 300

@@ -78,7 +78,7 @@ def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
 
 def missing(run: RunFolder, plan: Sequence[PlannedTrial]) -> list[PlannedTrial]:
     """Planned trials that have not ended, or ended in ERROR: what a resumed run still has to do."""
-    done = {trial.key for trial in run.trials() if trial.outcome is not Outcome.ERROR}
+    done = {trial.key for trial in run.readable_trials()[0] if trial.outcome is not Outcome.ERROR}
     return [planned for planned in plan if planned.key not in done]
 
 

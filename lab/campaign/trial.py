@@ -165,7 +165,9 @@ def _observed(
 ) -> Trial:
     end, stage, deadline, where, killed_by, status = ended
     reader = guest.streams.reader
-    parsed = _keep_report(guest, folder, console, _clock_of_numbers(work)) if work.program else Parsed.empty()
+    parsed = _keep_report(guest, folder, _clock_of_numbers(work)) if work.program else Parsed.empty()
+    lines = [line for line in console.splitlines() if PRINTK.match(line)]
+    (folder / "dmesg.txt").write_text("\n".join(lines) + "\n")
     splats = scan(console)
     seen = Seen(
         end=end,
@@ -205,7 +207,7 @@ def _cut_report(notes: Sequence[str]) -> list[str]:
     return [note for note in notes if note.startswith("stdout cut ")]
 
 
-def _keep_report(guest: Guest, folder: Path, console: str, clock: Clock) -> Parsed:
+def _keep_report(guest: Guest, folder: Path, clock: Clock) -> Parsed:
     """Write what the guest sent into the trial's folder, and parse its KTAP."""
     reader = guest.streams.reader
     for name, content in reader.files.items():
@@ -213,8 +215,6 @@ def _keep_report(guest: Guest, folder: Path, console: str, clock: Clock) -> Pars
     (folder / "ktap.txt").write_bytes(reader.stdout)
     if reader.stderr:
         (folder / "stderr.txt").write_bytes(reader.stderr)
-    lines = [line for line in console.splitlines() if PRINTK.match(line)]
-    (folder / "dmesg.txt").write_text("\n".join(lines) + "\n")
     return parse(reader.stdout.decode(errors="replace"), clock)
 
 

@@ -47,7 +47,7 @@ def command(
     from lab.cli.campaign_output import finish, options_of, show_plan
     from lab.cli.guest_io import run_command
     from lab.errors import UserError
-    from lab.results.runfolder import RunFolder
+    from lab.workflow.campaigns import resumable
     from lab.workflow.guests import Wanted
     from lab.workflow.run import preview, run_cases, start_run
 
@@ -60,7 +60,9 @@ def command(
         wanted = Wanted(kernel, machine[0] if machine else "qxl", accel)  # type: ignore[arg-type]
         return run_command(wanted, shell_words, timeout=timeout, dry_run=dry_run, stdin=sys.stdin)
     if resume is not None:
-        return finish(run_cases(RunFolder.find(resume)), json_wanted)
+        if cases:
+            raise UserError("--resume takes its cases from the run", hint=f"lab run --resume {resume}")
+        return finish(run_cases(resumable(resume, "run")), json_wanted)
     options = options_of(machine, clock, accel, trials, typed_command())
     if dry_run:
         return show_plan(preview(cases, kernel, options), json_wanted)

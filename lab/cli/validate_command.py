@@ -35,13 +35,16 @@ def command(
     """
     from lab.cli.campaign_output import finish, options_of, show_plan
     from lab.errors import UserError
-    from lab.results.runfolder import RunFolder
+    from lab.workflow.campaigns import resumable
     from lab.workflow.validate import preview, start_validation, validate
 
     if resume is None and series is None:
         raise UserError("no series was given", hint="lab validate SERIES.mbox, or lab validate --resume RUN")
     if resume is not None:
-        return finish(validate(RunFolder.find(resume)), json_wanted)
+        if series is not None:
+            hint = f"lab validate --resume {resume}"
+            raise UserError("--resume takes series and cases from the run", hint=hint)
+        return finish(validate(resumable(resume, "validate")), json_wanted)
     assert series is not None
     options = options_of(machine, clock, accel, trials, typed_command())
     if dry_run:

@@ -39,7 +39,7 @@ def find_qemu() -> Qemu:
             f"QEMU is missing: there is no program {wanted}",
             hint=f"apt-get install {PACKAGE}, or set QEMU=/path",
         )
-    banner = proc.run([path, "--version"], timeout=30).text.partition("\n")[0].strip()
+    banner = proc.run([path, "--version"], timeout=30, check=False).text.partition("\n")[0].strip()
     found = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", banner)
     if not found:
         raise InfraError(f"{path} does not say its version: {banner[:200]!r}", hint="is it QEMU?")

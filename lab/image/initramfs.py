@@ -66,20 +66,20 @@ def _modules_part(kernel: Kernel, modules: Sequence[str]) -> tuple[Path, list[st
     in_guest = [f"/lab/modules/{number:02d}-{path.name}" for number, path in enumerate(closure)]
     key = files.sha256_text(kernel.record.id, *in_guest, *(str(path) for path in closure))
     kept = files.cache_dir("images") / f"modules-{key[:20]}.cpio"
-    if not kept.is_file():
+    if not files.intact(kept):
         archive = Archive()
         for path, name in zip(closure, in_guest, strict=True):
             archive.file(name, path.read_bytes())
-        files.write_whole(kept, archive.packed())
+        files.write_sealed(kept, archive.packed())
     return kept, in_guest
 
 
 def _program_part(program: Path) -> Path:
     kept = files.cache_dir("images") / f"workload-{files.sha256_file(program)[:20]}.cpio"
-    if not kept.is_file():
+    if not files.intact(kept):
         archive = Archive()
         archive.file("/lab/workload", program.read_bytes(), 0o755)
-        files.write_whole(kept, archive.packed())
+        files.write_sealed(kept, archive.packed())
     return kept
 
 

@@ -28,26 +28,20 @@ def userland_archive(name: str, image: Image, init: Path) -> Path:
     definition = image.model_dump_json()
     key = files.sha256_text(lab.__version__, definition, files.sha256_file(init), _own_digest())
     archive = files.cache_dir("images") / f"{name}-{key[:20]}.cpio"
-    if not archive.is_file():
-        with files.locked(archive.with_suffix(".lock"), what=f"image {name}"), step(f"pack image {name}"):
-            files.write_whole(archive, _pack(image, _unpacked(name, image), init))
+    if not files.intact(archive):
+        with (
+            files.locked(archive.with_suffix(".lock"), what=f"image {name}"),
+            step(f"pack image {name}"),
+            files.scratch(archive) as root,
+        ):
+            packages = PackageRoot()
+            extract(packages.fetch_all(packages.closure(image.packages)), root)
+            files.write_sealed(archive, _pack(image, root, init))
     return archive
 
 
 def _own_digest() -> str:
     return files.sha256_file(Path(__file__))
-
-
-def _unpacked(name: str, image: Image) -> Path:
-    """A folder with the image's packages and all that they depend on, unpacked."""
-    root = PackageRoot()
-    packages = root.closure(image.packages)
-    digest = files.sha256_text(*sorted(package.sha256 for package in packages))
-    folder = files.cache_dir("images") / f"{name}-{digest[:20]}.root"
-    if not folder.is_dir():
-        with files.made_whole(folder) as building:
-            extract(root.fetch_all(packages), building)
-    return folder
 
 
 def _pack(image: Image, root: Path, init: Path) -> bytes:

@@ -8,6 +8,7 @@ and what apt on the machine knows or has installed does not change what the lab 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -97,6 +98,8 @@ class AptRoot:
                 self._stamp.touch()
                 os.utime(self._stamp)
                 return True
+            if "No space left on device" in done.errors:
+                raise files.disk_error(self.path, OSError(errno.ENOSPC, ""))
             self._unreachable = _complaint(done.errors)
             return self._go_on_without()
 

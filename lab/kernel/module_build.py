@@ -110,16 +110,12 @@ def _plan(base: Kernel, series: Series) -> planner.Nothing | planner.OneModule:
 
     config = planner.parse_config(base.config.read_text())
     what = planner.plan(series.touched, makefile, config)
-    if isinstance(what, planner.Beyond):
-        shown = ", ".join(what.paths[:5]) + (
-            f" and {len(what.paths) - 5} more" if len(what.paths) > 5 else ""
-        )
-        raise UserError(
-            f"{series.path} needs a build of the whole kernel because of {shown}: {what.reason}",
-            hint="this version of the lab rebuilds the modules of one directory; split the series, "
-            "or build both kernels yourself",
-        )
-    return what
+    if isinstance(what, planner.Nothing | planner.OneModule):
+        return what
+    raise UserError(
+        f"{series.path} changes {what}; of a packaged kernel the lab rebuilds the modules of one directory",
+        hint=f"build the whole kernel instead: --base source:{'.'.join(base.record.version.split('.')[:2])}",
+    )
 
 
 def _compiler(base: Kernel) -> str:
@@ -241,6 +237,7 @@ def _make(job: _Job, source: Path, targets: Sequence[str]) -> None:
     done = proc.run(_sandbox(job, source, mounts).argv(argv), timeout=SECONDS, check=False, log=kept)
     if done.code == 0:
         return
+    done.check_room()
     error = first_error(done.text, job.what.directory)
     if job.series is None:
         raise InfraError(

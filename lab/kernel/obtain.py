@@ -20,6 +20,7 @@ from lab.kernel.vmlinux import extract_vmlinux
 from lab.results.models import KernelRecord, Record
 
 MANIFEST = "manifest.json"
+STAMP = "stamp"
 
 
 class ImageManifest(Record):
@@ -29,7 +30,7 @@ class ImageManifest(Record):
     vmlinuz_sha256: str
     vmlinux_sha256: str  # "" if there is none
     config_sha256: str
-    modules_dep_sha256: str
+    modules_stamp: str  # files.stamp_tree of lib/modules
     compiler: str
 
 
@@ -151,7 +152,7 @@ def _digests(folder: Path, release: str) -> ImageManifest:
         vmlinuz_sha256=files.sha256_file(boot / f"vmlinuz-{release}"),
         vmlinux_sha256=files.sha256_file(vmlinux) if vmlinux.exists() else "",
         config_sha256=files.sha256_file(boot / f"config-{release}"),
-        modules_dep_sha256=files.sha256_file(folder / "lib/modules" / release / "modules.dep"),
+        modules_stamp=files.stamp_tree(folder / "lib/modules" / release),
         compiler="",
     )
 
@@ -160,7 +161,7 @@ def _headers_folder(root: PackageRoot, packages: list[Package]) -> Path:
     """Headers and build tools, with the absolute paths in them moved to where the sandbox has them."""
     folder = _folder_of(*packages)
     with files.locked(folder.with_name(f"{folder.name}.lock"), what="kernel headers"):
-        if not folder.exists():
+        if not _headers_intact(folder):
             debs = root.fetch_all(packages)
             with log.step(f"unpacking {packages[0]} and build tools"), files.made_whole(folder) as building:
                 extract(debs, building)
@@ -168,4 +169,16 @@ def _headers_folder(root: PackageRoot, packages: list[Package]) -> Path:
                     text = makefile.read_text()
                     if text.startswith("include /usr/src/"):
                         makefile.write_text(text.replace("include /usr/src/", "include /kernel/usr/src/", 1))
+                files.write_whole(building / STAMP, files.stamp_tree(building / "usr"))
     return folder
+
+
+def _headers_intact(folder: Path) -> bool:
+    if not folder.exists():
+        return False
+    stamp = folder / STAMP
+    if stamp.is_file() and stamp.read_text() == files.stamp_tree(folder / "usr"):
+        return True
+    log.info(f"{folder} is damaged: removed, will be unpacked again")
+    shutil.rmtree(folder, ignore_errors=True)
+    return False

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What must be rebuilt for a set of touched files: nothing, one directory's modules, or the whole kernel.
+"""What must be rebuilt for a set of touched files: nothing, one directory's modules, modules of several
+directories, or the whole kernel.
 
-Pure: it reads kbuild Makefiles through a callable and decides. What it cannot prove to
-stay inside one module directory is `Beyond`. One thing is taken for granted: a header that lies beside its
-module's sources is included by no other directory.
+Pure: it reads kbuild Makefiles through a callable and decides. What it cannot prove to stay inside module
+directories is `WholeKernel`. One thing is taken for granted: a header that lies beside its module's sources
+is included by no other directory.
 """
 
 from __future__ import annotations
@@ -36,16 +37,32 @@ class OneModule:
     directory: str
     modules: tuple[str, ...]  # names without .ko, as the Makefile writes them
 
+    def __str__(self) -> str:
+        return f"module{'s' if len(self.modules) > 1 else ''} {', '.join(self.modules)}"
+
 
 @dataclass(frozen=True)
-class Beyond:
-    """The whole kernel would have to be built, because of these paths."""
+class Modules:
+    """All that is touched ends up in modules, which several directories make."""
+
+    parts: tuple[OneModule, ...]
+
+    def __str__(self) -> str:
+        return f"modules {', '.join(name for part in self.parts for name in part.modules)}"
+
+
+@dataclass(frozen=True)
+class WholeKernel:
+    """Everything has to be built, because of these paths."""
 
     paths: tuple[str, ...]
     reason: str
 
+    def __str__(self) -> str:
+        return f"the whole kernel ({', '.join(self.paths[:3])}: {self.reason})"
 
-Plan = Nothing | OneModule | Beyond
+
+Plan = Nothing | OneModule | Modules | WholeKernel
 
 
 @dataclass(frozen=True)
@@ -64,18 +81,29 @@ def plan(touched: Sequence[str], read_makefile: ReadMakefile, config: Mapping[st
     if not relevant:
         return Nothing("only documentation, tools and samples are touched")
     if shared := tuple(path for path in relevant if SHARED.match(path)):
-        return Beyond(shared, "these are shared headers or parts of the build system")
-    directories = {str(PurePosixPath(path).parent) for path in relevant}
-    if len(directories) > 1:
-        return Beyond(tuple(relevant), f"they lie in {len(directories)} directories")
-    directory = directories.pop()
-    text = read_makefile(directory)
-    if text is None:
-        return Beyond(tuple(relevant), f"{directory} has no Makefile that says which module they belong to")
-    return _within(directory, relevant, parse_makefile(text, config))
+        return WholeKernel(shared, "these are shared headers or parts of the build system")
+    by_directory: dict[str, list[str]] = {}
+    for path in relevant:
+        by_directory.setdefault(str(PurePosixPath(path).parent), []).append(path)
+    parts: list[OneModule] = []
+    for directory, paths in sorted(by_directory.items()):
+        text = read_makefile(directory)
+        if text is None:
+            return WholeKernel(
+                tuple(paths), f"{directory} has no Makefile that says which module they belong to"
+            )
+        part = _within(directory, paths, parse_makefile(text, config))
+        if isinstance(part, WholeKernel):
+            return part
+        if isinstance(part, OneModule):
+            parts.append(part)
+    if not parts:
+        return Nothing("this configuration builds none of the files that are touched")
+    return parts[0] if len(parts) == 1 else Modules(tuple(parts))
 
 
-def _within(directory: str, paths: Sequence[str], made: Directory) -> Plan:
+def _within(directory: str, paths: Sequence[str], made: Directory) -> OneModule | WholeKernel | None:
+    """What one directory makes of its touched files; None if it makes nothing of them."""
     modules: set[str] = set()
     for path in paths:
         name = PurePosixPath(path).name
@@ -83,19 +111,19 @@ def _within(directory: str, paths: Sequence[str], made: Directory) -> Plan:
         if kind in ("c", "S"):
             users = {module for module, objects in made.modules.items() if stem in objects}
             if stem in made.built_in:
-                return Beyond((path,), "it is built into the kernel image, not into a module")
+                return WholeKernel((path,), "it is built into the kernel image, not into a module")
             # A file that is new may be named by the series' own change of the Makefile.
             if not users and stem not in made.unbuilt and f"{directory}/Makefile" not in paths:
-                return Beyond((path,), "its Makefile does not say plainly what is made from it")
+                return WholeKernel((path,), "its Makefile does not say plainly what is made from it")
             modules |= users
         elif kind == "h" or name in ("Makefile", "Kbuild"):
             if made.built_in or made.subdirectories:
-                return Beyond((path,), f"{directory} also makes other things than modules")
+                return WholeKernel((path,), f"{directory} also makes other things than modules")
             modules |= made.modules.keys()
         else:
-            return Beyond((path,), "the lab does not know what is made from this kind of file")
+            return WholeKernel((path,), "the lab does not know what is made from this kind of file")
     if not modules:
-        return Nothing("this configuration builds none of the files that are touched")
+        return None
     return OneModule(directory, tuple(sorted(modules)))
 
 

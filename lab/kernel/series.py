@@ -234,8 +234,10 @@ def _in_order(changes: list[_Mail], path: Path) -> list[_Mail]:
         numbered.setdefault(number, mail)
     missing = [n for n in range(1, totals[0] + 1) if n not in numbered]
     if missing:
+        lacking = ", ".join(f"{n}/{totals[0]}" for n in missing[:10])
+        which = f"patch {lacking} is" if len(missing) == 1 else f"patches {lacking} are"
         raise UserError(
-            f"{path} is incomplete: patch {', '.join(f'{n}/{totals[0]}' for n in missing[:10])} is missing; "
+            f"{path} is incomplete: {which} missing; "
             f"it has {', '.join(f'{n}/{totals[0]}' for n in sorted(numbered)[:10])}",
             hint=RAW_HINT,
         )

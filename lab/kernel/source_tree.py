@@ -45,7 +45,8 @@ def _unpack(deb: Path, archive: str, directory: str, into: Path) -> None:
     argv = [bash, "-c", script, "unpack", str(deb), archive, str(tree), directory]
     done = proc.run(argv, timeout=600, check=False)
     if done.code != 0 and "Not found in archive" not in done.errors:
-        raise InfraError(f"cannot unpack {deb}: {done.errors.strip()}", hint="is the disk full? See `lab gc`")
+        done.check_room()
+        raise InfraError(f"cannot unpack {deb}: {done.errors.strip()[-500:]}")
     (into / DIGEST).write_text(files.sha256_tree(tree))
 
 

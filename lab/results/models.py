@@ -96,6 +96,8 @@ class KernelRecord(Record):
     module_compiler: str = ""  # of the replaced modules
     patch_ids: tuple[str, ...] = ()
     build_id: str = ""
+    kconfig: str = ""  # fragments that the lab configured it from: "lean+drm"; "" for a packaged kernel
+    debug_options: tuple[str, ...] = ()  # what makes times of this kernel meaningless: "KASAN", ...
 
 
 class Trial(Record):

@@ -40,7 +40,7 @@ def read_record(path: Path, kind: type[R]) -> R:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InfraError(
-            f"{path} is damaged: {where}: {first['msg']}", hint="the other trials of the run are unharmed"
+            f"{path} is damaged: {where}: {first['msg']}", hint="what else the run has is unharmed"
         ) from error
 
 
@@ -107,7 +107,7 @@ class RunFolder:
         An earlier attempt of the same key is replaced.
         """
         final = self.path / "trials" / key
-        with files.scratch(final) as building:
+        with files.named_disk_errors(final), files.scratch(final) as building:
             (building / "samples").mkdir()
             yield building
             shutil.rmtree(final, ignore_errors=True)

@@ -15,7 +15,7 @@ from lab.campaign.execute import Campaign, run_campaign
 from lab.campaign.plan import plan_trials
 from lab.campaign.probe import choose
 from lab.campaign.trial import Work, job_of, skip_reason
-from lab.errors import Interrupted, UserError
+from lab.errors import InfraError, Interrupted, UserError
 from lab.guest.accelerator import Choice, Policy, without_probe
 from lab.guest.argv import qemu_argv
 from lab.guest.guest import write_command
@@ -137,11 +137,31 @@ def note_interruption(run: RunFolder) -> None:
 
 
 def interrupted(run: RunFolder, workflow: str) -> Interrupted:
-    done = len(run.trials())
-    total = len(run.read().plan)
-    return Interrupted(
-        f"interrupted; {done} of {total} trials are kept in {run.path}\n"
-        f"  -> lab {workflow} --resume {Path(run.path).name}"
+    return Interrupted(f"interrupted; {_kept(run)}\n  -> lab {workflow} --resume {run.path.name}")
+
+
+def failed(error: InfraError, run: RunFolder, workflow: str) -> InfraError:
+    """The error that ended a run half-way, with how to go on once its cause is gone."""
+    error.hint = "\n  -> ".join(
+        filter(None, [error.hint, f"then lab {workflow} --resume {run.path.name}; {_kept(run)}"])
+    )
+    return error
+
+
+def _kept(run: RunFolder) -> str:
+    return f"{len(run.readable_trials()[0])} of {len(run.read().plan)} trials are kept in {run.path}"
+
+
+def resumable(name: str, workflow: str) -> RunFolder:
+    """The run to go on with; UserError if it is none of this workflow."""
+    run = RunFolder.find(name)
+    maker = run.read().workflow
+    if maker == workflow:
+        return run
+    if maker == "guest":
+        raise UserError(f"{run.path.name} was a single guest: there is nothing to go on with")
+    raise UserError(
+        f"{run.path.name} is a run of `lab {maker}`", hint=f"lab {maker} --resume {run.path.name}"
     )
 
 

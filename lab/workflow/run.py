@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.errors import Interrupted
+from lab.errors import InfraError, Interrupted
 from lab.guest.prepare import Bench
 from lab.kernel.obtain import obtain
+from lab.kernel.sources import parse_source
 from lab.results.models import RunRecord
 from lab.results.runfolder import RunFolder
 from lab.spec.catalog import Catalog
@@ -16,6 +17,7 @@ from lab.workflow.campaigns import (
     Options,
     Previewed,
     conclude,
+    failed,
     interrupted,
     new_record,
     note_interruption,
@@ -32,6 +34,7 @@ def start_run(cases: Sequence[str], kernel: str, options: Options) -> RunFolder:
 def _record(cases: Sequence[str], kernel: str, options: Options) -> RunRecord:
     catalog = Catalog.load()
     chosen = catalog.select(cases) if cases else list(catalog.cases.values())
+    parse_source(kernel)  # a name that is none is told before there is a run
     record = new_record("run", kernel, catalog, chosen, ("kernel",), options)
     return record.model_copy(update={"base_source": kernel, "title": kernel})
 
@@ -53,3 +56,5 @@ def run_cases(run: RunFolder) -> Ended:
         except Interrupted:
             note_interruption(run)
             raise interrupted(run, "run") from None
+        except InfraError as error:
+            raise failed(error, run, "run") from error.__cause__

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
-from lab.campaign.execute import Campaign, missing, run_campaign
+from lab.campaign.execute import Campaign, run_campaign
 from lab.guest.prepare import Bench
 from lab.kernel.obtain import obtain
-from lab.results.models import KernelRecord, PlannedTrial, Trial, Verdict
+from lab.results.models import KernelRecord, Trial, Verdict
 from lab.results.runfolder import RunFolder, read_record
 from lab.spec.catalog import Catalog
 from lab.spec.models import Case
@@ -19,35 +19,12 @@ ROLE = "kernel"
 
 
 class CaseSession:
-    """One run folder, held from `start` to `finish`; its trials are run when they are asked for."""
+    """One run folder and the trials in its plan. Use `open_session`, which holds the folder."""
 
-    def __init__(self, run: RunFolder, campaign: Campaign, held: contextlib.ExitStack) -> None:
+    def __init__(self, run: RunFolder, campaign: Campaign) -> None:
         self.run = run
         self._campaign = campaign
-        self._held = held
         self._plan = {(planned.case, planned.machine): planned for planned in run.read().plan}
-
-    @classmethod
-    def start(
-        cls, catalog: Catalog, wanted: Sequence[tuple[Case, str]], kernel: str, options: Options
-    ) -> CaseSession:
-        """Get the kernel and make the run folder; `wanted` are the cases, each with a machine.
-
-        Raises LabError if the kernel cannot be had or nothing can be booted here.
-        """
-        bench = Bench.set_up()
-        kernels = {ROLE: obtain(kernel, with_build=False)}
-        cases = {case.name: case for case, _ in wanted}
-        record = new_record("run", kernel, catalog, list(cases.values()), (ROLE,), options)
-        chosen = {(case.name, machine) for case, machine in wanted}
-        plan = _only(record.plan, chosen)
-        run = RunFolder.create(
-            record.model_copy(update={"base_source": kernel, "title": kernel, "plan": plan})
-        )
-        with contextlib.ExitStack() as held:
-            held.enter_context(run.owned())
-            return cls(run, open_campaign(bench, run, kernels), held.pop_all())
-        raise AssertionError("an ExitStack swallows nothing")
 
     @property
     def kernel(self) -> KernelRecord:
@@ -61,13 +38,29 @@ class CaseSession:
         return read_record(self.run.trial_path(planned.key) / "trial.json", Trial)
 
     def finish(self) -> Verdict | None:
-        """Write the reports; None if trials are missing, so that `lab run --resume` can add them."""
-        with self._held:
-            if missing(self.run, list(self._plan.values())):
-                note_interruption(self.run)
-                return None
+        """Write the reports; None if planned trials were not run: `lab run --resume` can add them."""
+        done = {trial.key for trial in self.run.trials()}
+        if all(planned.key in done for planned in self._plan.values()):
             return conclude(self.run).verdict
+        note_interruption(self.run)
+        return None
 
 
-def _only(plan: Iterable[PlannedTrial], chosen: set[tuple[str, str]]) -> tuple[PlannedTrial, ...]:
-    return tuple(planned for planned in plan if (planned.case, planned.machine) in chosen)
+@contextlib.contextmanager
+def open_session(
+    catalog: Catalog, wanted: Sequence[tuple[Case, str]], kernel: str, options: Options
+) -> Iterator[CaseSession]:
+    """Get the kernel and make the folder of a run of these cases, each on the machine beside it.
+
+    Raises LabError if the kernel cannot be had, or if nothing can be booted here.
+    """
+    bench = Bench.set_up()
+    kernels = {ROLE: obtain(kernel, with_build=False)}
+    cases = {case.name: case for case, _ in wanted}
+    record = new_record("run", kernel, catalog, list(cases.values()), (ROLE,), options)
+    chosen = {(case.name, machine) for case, machine in wanted}
+    plan = tuple(planned for planned in record.plan if (planned.case, planned.machine) in chosen)
+    asked = {"base_source": kernel, "title": kernel, "plan": plan}
+    run = RunFolder.create(record.model_copy(update=asked))
+    with run.owned():
+        yield CaseSession(run, open_campaign(bench, run, kernels))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.compare.verdict import reject
-from lab.errors import Interrupted, SeriesError, UserError
+from lab.errors import InfraError, Interrupted, SeriesError, UserError
 from lab.guest.prepare import Bench
 from lab.kernel.module_build import build_steps
 from lab.kernel.obtain import obtain
@@ -22,6 +22,7 @@ from lab.workflow.campaigns import (
     Options,
     Previewed,
     conclude,
+    failed,
     interrupted,
     new_record,
     note_interruption,
@@ -90,6 +91,8 @@ def validate(run: RunFolder) -> Ended:
         except Interrupted:
             note_interruption(run)
             raise interrupted(run, "validate") from None
+        except InfraError as error:
+            raise failed(error, run, "validate") from error.__cause__
 
 
 def choose_cases(catalog: Catalog, series: Series, names: Sequence[str]) -> list[Case]:

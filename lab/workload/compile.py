@@ -68,6 +68,7 @@ def _compile(gcc: str, source: Path, include: Path, *, output: Path, log: Path) 
     if done.code == 0:
         log.unlink(missing_ok=True)
         return
+    done.check_room()
     first = _ERROR.search(done.text)
     words = first[0].strip() if first else f"gcc ended with status {done.code}"
     raise UserError(f"{source.name} does not compile: {words}", hint=f"all of gcc's output is in {log}")

@@ -239,9 +239,10 @@ static inline void lab_quiet(void)
 	struct timespec rest = { .tv_nsec = 50 * 1000 * 1000 };
 
 	lab_stock_page_tables();
-	nanosleep(&rest, NULL); /* also for RCU, which gives the tables back */
+	/* Before the sleep: the first real-time task arms a timer that fires at once, and is no tick. */
 	if (sched_setscheduler(0, SCHED_FIFO, &priority))
 		lab_line("# note: SCHED_FIFO: %s; other tasks may run in the span", strerror(errno));
+	nanosleep(&rest, NULL); /* also for RCU, which gives the tables back */
 	if (lab_reads_tsc)
 		lab_await_tick(20 * 1000 * 1000);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.kernel.planner import Beyond, Nothing, OneModule, parse_config, parse_makefile, plan
+from lab.kernel.planner import Modules, Nothing, OneModule, WholeKernel, parse_config, parse_makefile, plan
 
 CONFIG = parse_config("CONFIG_DRM_TTM=m\nCONFIG_AGP=y\nCONFIG_MMU=y\nCONFIG_B=m\n# CONFIG_OFF is not set\n")
 MAKEFILES = {
@@ -20,6 +20,7 @@ obj-$(CONFIG_OFF) += unbuilt.o
 """,
     "mm": "mmu-$(CONFIG_MMU) := memory.o\nobj-y := slab.o $(mmu-y)\nobj-$(CONFIG_B) += b.o\n",
     "drivers/two": "obj-m += a.o\nobj-$(CONFIG_B) += b.o\n",
+    "drivers/off": "obj-$(CONFIG_OFF) += x.o\n",
     "drivers/deep": "obj-m += a.o below/\n",
 }
 TTM = "drivers/gpu/drm/ttm"
@@ -61,7 +62,6 @@ def test_nothing(touched: list[str]) -> None:
         (["mm/memory.c"], "kernel image"),
         (["mm/internal.h"], "other things than modules"),
         (["drivers/deep/x.h"], "other things than modules"),
-        ([f"{TTM}/ttm_bo.c", "drivers/two/b.c"], "2 directories"),
         ([f"{TTM}/ttm_unheard_of.c"], "does not say"),
         ([f"{TTM}/Kconfig"], "does not know"),
         (["drivers/new/x.c"], "no Makefile"),
@@ -70,9 +70,16 @@ def test_nothing(touched: list[str]) -> None:
 def test_beyond(touched: list[str], words: str) -> None:
     """What cannot be proven to stay in one directory's modules needs the whole kernel, and says why."""
     found = plan(touched, MAKEFILES.get, CONFIG)
-    assert isinstance(found, Beyond)
+    assert isinstance(found, WholeKernel)
     assert words in found.reason
     assert set(found.paths) <= set(touched)
+
+
+def test_modules_of_two_directories() -> None:
+    """Files of two directories that make nothing but modules; one whose files are not built adds none."""
+    found = plan([f"{TTM}/ttm_bo.c", "drivers/two/b.c", "drivers/off/x.c"], MAKEFILES.get, CONFIG)
+    assert isinstance(found, Modules)
+    assert str(found) == "modules ttm, b"
 
 
 def test_makefile_lists() -> None:

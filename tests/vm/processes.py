@@ -11,13 +11,12 @@ import contextlib
 import ctypes
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import files
@@ -66,7 +65,6 @@ class Running:
     before: set[int]  # our descendants that are not its
     state: Path
     cache: Path
-    took: dict[str, float] = field(default_factory=dict)
 
     def names(self) -> set[str]:
         """Names of all programs that it runs now."""
@@ -120,13 +118,15 @@ class Running:
         return time.monotonic() - start
 
     def unfinished(self) -> list[Path]:
-        """Half-made things: hidden names other than locks below cache and state, and all temporary files."""
+        """Half-made things below cache and state, and all temporary files."""
+        roots = [self.cache, self.state, *self.cache.iterdir(), *self.state.iterdir()]
         hidden = [
             path
-            for root in (self.cache, self.state)
-            for pattern in (".*", "*/.*", "*/*/.*", "*/*/*/.*")
+            for root in roots
+            if not root.is_symlink()  # what is shared with the user's cache
+            for pattern in (".*", "*/.*", "*/*/.*")
             for path in root.glob(pattern)
-            if path.name != ".lock" and ".root/" not in str(path) and "/usr/" not in str(path)
+            if UNFINISHED.fullmatch(path.name)
         ]
         return [*hidden, *(self.folder / "tmp").iterdir(), *(self.folder / "runtime").iterdir()]
 
@@ -169,14 +169,10 @@ def _adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def copied_cache(into: Path, *, without: tuple[str, ...]) -> Path:
-    """A cache of one's own that lacks some kinds, made of the user's own: nothing is downloaded again.
-
-    What the lab only ever replaces whole is linked, the private apt, which apt writes into, is copied.
-    """
-    user = files.cache_dir(".").resolve()
-    for kind in sorted(user.iterdir()):
+def partial_cache(into: Path, *, without: tuple[str, ...]) -> Path:
+    """A cache that lacks some kinds and shares the others with the user's own: nothing is fetched again."""
+    into.mkdir()
+    for kind in files.cache_dir(".").iterdir():
         if kind.name not in without:
-            link = None if kind.name == "apt" else os.link
-            shutil.copytree(kind, into / kind.name, symlinks=True, copy_function=link or shutil.copy2)
+            (into / kind.name).symlink_to(kind.resolve())
     return into

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's argument list and the kernel's command line: what every guest must have, and what none may have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lab.guest.argv import Accelerator, Launch, Wiring, by_hand, kernel_command_line, qemu_argv
+from lab.results.models import Clock
+from lab.spec.models import Gpu, Machine
+
+QXL = Gpu(device="qxl-vga", driver="qxl", modules=("qxl",))
+BOCHS = Gpu(device="bochs-display", options={"vgamem": "32M", "edid": False}, driver="b", modules=("b",))
+LAUNCH = Launch(
+    qemu="/usr/bin/qemu-system-x86_64",
+    machine=Machine(title="two GPUs", machine="q35", memory="1G", gpus=(QXL, BOCHS)),
+    kernel="KERNEL",
+    initrd="INITRD",
+    command_line="console=ttyS0 quiet",
+    accelerator="tcg",
+    clock=Clock.VIRTUAL,
+    wiring=Wiring.to_lab(3, 4, 5),
+)
+
+
+def values(argv: list[str], option: str) -> list[str]:
+    """What follows each occurrence of an option."""
+    return [argv[at + 1] for at, word in enumerate(argv) if word == option]
+
+
+def test_declared_machine() -> None:
+    """Machine type, memory and GPUs are those declared, on one CPU, and QEMU adds no device of its own."""
+    argv = qemu_argv(LAUNCH)
+    assert argv[0] == LAUNCH.qemu
+    assert {"-nodefaults", "-no-user-config"} <= set(argv)
+    assert values(argv, "-machine") == ["q35"]
+    assert values(argv, "-m") == ["1G"]
+    assert values(argv, "-smp") == ["1"]
+    assert values(argv, "-vga") == ["none"]
+    assert values(argv, "-device") == ["qxl-vga,romfile=", "bochs-display,vgamem=32M,edid=off"]
+
+
+def test_boot_arguments_are_single_words() -> None:
+    """The kernel's command line is one argument, however many words it has, and a reset ends QEMU."""
+    argv = qemu_argv(LAUNCH)
+    assert values(argv, "-append") == ["console=ttyS0 quiet"]
+    assert (values(argv, "-kernel"), values(argv, "-initrd")) == (["KERNEL"], ["INITRD"])
+    assert "-no-reboot" in argv
+
+
+def test_every_guest_is_sandboxed() -> None:
+    """QEMU's own system call filter is on and denies what a break-out would need."""
+    (sandbox,) = values(qemu_argv(LAUNCH), "-sandbox")
+    assert sandbox.split(",")[0] == "on"
+    assert {"elevateprivileges=deny", "spawn=deny", "resourcecontrol=deny"} <= set(sandbox.split(","))
+
+
+def test_no_network_unless_a_port_is_forwarded() -> None:
+    """Without SSH there is no network device; with it, one port of loopback and nothing else."""
+    assert not values(qemu_argv(LAUNCH), "-netdev")
+    (netdev,) = values(qemu_argv(replace(LAUNCH, ssh_port=2222)), "-netdev")
+    assert "restrict=on" in netdev.split(",")
+    assert "hostfwd=tcp:127.0.0.1:2222-:22" in netdev.split(",")
+
+
+@pytest.mark.parametrize(
+    ("clock", "accelerator", "accel", "cpu"),
+    [
+        (Clock.VIRTUAL, "tcg", "tcg", "max"),
+        (Clock.REAL, "tcg", "tcg", "max"),
+        (Clock.REAL, "kvm", "kvm", "host"),
+    ],
+)
+def test_accelerator(clock: Clock, accelerator: Accelerator, accel: str, cpu: str) -> None:
+    """Only the virtual clock counts instructions and seeds random numbers; only KVM shows the host's CPU."""
+    argv = qemu_argv(replace(LAUNCH, clock=clock, accelerator=accelerator))
+    assert values(argv, "-accel") == [accel]
+    assert values(argv, "-cpu") == [cpu]
+    virtual = clock is Clock.VIRTUAL
+    assert values(argv, "-icount") == (["shift=0,sleep=off"] if virtual else [])
+    assert values(argv, "-seed") == (["1"] if virtual else [])
+
+
+def test_declared_cpu_is_kept_under_kvm() -> None:
+    """A machine that names its CPU gets that one, and not the host's."""
+    machine = LAUNCH.machine.model_copy(update={"cpu": "Nehalem"})
+    argv = qemu_argv(replace(LAUNCH, machine=machine, clock=Clock.REAL, accelerator="kvm"))
+    assert values(argv, "-cpu") == ["Nehalem"]
+
+
+def test_wiring_to_the_lab() -> None:
+    """Console, channel and monitor are three inherited sockets, in this order of serial ports."""
+    argv = qemu_argv(LAUNCH)
+    assert values(argv, "-chardev") == [
+        "socket,id=console,fd=3",
+        "socket,id=channel,fd=4",
+        "socket,id=monitor,fd=5",
+    ]
+    assert values(argv, "-serial") == ["chardev:console", "chardev:channel"]
+    assert values(argv, "-mon") == ["chardev=monitor,mode=control"]
+
+
+def test_by_hand_needs_nothing_of_the_lab() -> None:
+    """The line for a person's terminal has paths instead of descriptors, no monitor, and the same machine."""
+    argv = qemu_argv(by_hand(LAUNCH, "/boot/vmlinuz", "/tmp/initrd"))
+    assert not any("fd=" in word for word in argv)
+    assert not values(argv, "-mon")
+    assert values(argv, "-kernel") == ["/boot/vmlinuz"]
+    assert values(argv, "-device") == values(qemu_argv(LAUNCH), "-device")
+
+
+def test_debugger_waits() -> None:
+    """With a debugger the guest stands still until it is told to go on; without, nothing listens."""
+    argv = qemu_argv(replace(LAUNCH, gdb="unix:/run/gdb,server=on"))
+    assert values(argv, "-gdb") == ["unix:/run/gdb,server=on"]
+    assert "-S" in argv
+    assert not {"-gdb", "-S"} & set(qemu_argv(LAUNCH))
+
+
+@pytest.mark.parametrize("clock", [Clock.VIRTUAL, Clock.REAL])
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_command_line_that_every_kernel_gets(clock: Clock, accelerator: Accelerator) -> None:
+    """The console is kept with times on it, panics end the guest, an oops is one, and the nonce is there."""
+    words = kernel_command_line(clock, accelerator, "abc123").split()
+    assert {"console=ttyS0", "printk.time=1", "panic=-1", "oops=panic", "lab.nonce=abc123"} <= set(words)
+    assert len(words) == len(set(words))
+
+
+def test_command_line_of_the_virtual_clock() -> None:
+    """On the virtual clock addresses are the same in each boot; on the real one they are random."""
+    fixed = {"nokaslr", "norandmaps"}
+    assert fixed <= set(kernel_command_line(Clock.VIRTUAL, "tcg", "n").split())
+    assert not fixed & set(kernel_command_line(Clock.REAL, "kvm", "n").split())
+
+
+def test_emulation_needs_no_timer_check() -> None:
+    """Under emulation the timer check is off, for it fails when the host is busy; KVM keeps it."""
+    assert "no_timer_check" in kernel_command_line(Clock.REAL, "tcg", "n").split()
+    assert "no_timer_check" not in kernel_command_line(Clock.REAL, "kvm", "n").split()
+
+
+def test_extra_words_come_last() -> None:
+    """What the caller adds comes behind all else, so that it wins."""
+    assert kernel_command_line(Clock.REAL, "kvm", "n", "panic=0  quiet").endswith(" panic=0 quiet")
