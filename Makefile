@@ -7,12 +7,13 @@ LAB    := $(VENV)/bin/lab
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast bench dist clean
+.PHONY: help setup run test test-fast test-kernels bench dist clean
 
 help:
 	@echo "make run        set up, then judge the demonstration series on the stock kernel"
 	@echo "make test       set up, then run all tests (boots guests)"
 	@echo "make test-fast  the tests that boot nothing (seconds)"
+	@echo "make test-kernels  build and boot 5.10, 6.1, 6.12 and 7.x (ten minutes each, the first time)"
 	@echo "make bench      boot time against bare QEMU and virtme-ng"
 	@echo "make dist       build the wheel"
 
@@ -31,10 +32,13 @@ run: setup
 	@ci/demonstration $(LAB)
 
 test: setup
-	@$(VENV)/bin/python -m pytest -q
+	@$(VENV)/bin/python -m pytest -q -m 'not kernels'
 
 test-fast: setup
-	@$(VENV)/bin/python -m pytest -q -m 'not vm'
+	@$(VENV)/bin/python -m pytest -q -m 'not vm and not kernels'
+
+test-kernels: setup
+	@$(VENV)/bin/python -m pytest -q tests/kernels
 
 bench: setup
 	@$(VENV)/bin/python bench/boot.py

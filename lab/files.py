@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -36,15 +37,18 @@ def _base(override: str, xdg: str, fallback: str) -> Path:
         return Path(chosen).expanduser().absolute()
     if root := os.environ.get(xdg):
         return Path(root).absolute() / "faultlab"
+    home = os.environ.get("HOME") or _account_home()
+    if not home:
+        hint = f"set {override}=/a/folder"
+        raise UserError(f"this user has no home folder, and {override} is not set", hint=hint)
+    return Path(home).absolute() / fallback / "faultlab"
+
+
+def _account_home() -> str:
     try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
-        raise UserError(
-            f"this user has no home folder, and {override} is not set", hint=f"set {override}=/a/folder"
-        )
-    return home / fallback / "faultlab"
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a user that only a container's command line knows
+        return ""
 
 
 def cache_dir(kind: str) -> Path:

@@ -6,14 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-VM_TESTS = Path(__file__).parent / "vm"
+# How long an example takes says something about the host, nothing about the lab.
+settings.register_profile("lab", deadline=None)
+settings.load_profile("lab")
+
+# Folder -> the marker of all tests in it.
+MARKED = {Path(__file__).parent / "vm": "vm", Path(__file__).parent / "kernels": "kernels"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(VM_TESTS):
-            item.add_marker("vm")
+        for folder, marker in MARKED.items():
+            if item.path.is_relative_to(folder):
+                item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +30,7 @@ def _own_folders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Cache, state and home in a temporary folder, but for guests: they use what is built and downloaded."""
-    if request.node.get_closest_marker("vm"):
+    if any(request.node.get_closest_marker(marker) for marker in MARKED.values()):
         return
     home = tmp_path_factory.mktemp("home")
     for name in ("LAB_CACHE", "LAB_STATE", "HOME"):

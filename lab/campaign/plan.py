@@ -16,8 +16,9 @@ def plan_trials(
     clock: Clock,
     machines: Sequence[str] = (),
     repeats: int = 1,
+    first: int = 1,
 ) -> tuple[PlannedTrial, ...]:
-    """Every case on every machine for every role, `repeats` boots each.
+    """Every case on every machine for every role, `repeats` boots each, numbered from `first`.
 
     Base and patched alternate, and every second pair is turned round, so that a host that drifts
     (warms up, gets busy) drifts for both.
@@ -28,7 +29,7 @@ def plan_trials(
             for machine in machines or case.machines:
                 order = roles if repeat % 2 else list(reversed(roles))
                 for role in order:
-                    plan.append(_planned(len(plan) + 1, case.name, role, machine, clock, repeat))
+                    plan.append(_planned(first + len(plan), case.name, role, machine, clock, repeat))
     return tuple(plan)
 
 

@@ -8,21 +8,25 @@ from collections.abc import Sequence
 import click
 
 from lab.cli.options import print_json
+from lab.report.b4 import b4_checks
 from lab.report.findings import Findings, examine
 from lab.results.models import Clock
 from lab.workflow.campaigns import Ended, Options, Previewed
 
 
 def options_of(
-    machines: tuple[str, ...], clock: str, accel: str, trials: int, command: tuple[str, ...]
+    machines: tuple[str, ...], clock: str, accel: str, trials: int, kconfig: str, command: tuple[str, ...]
 ) -> Options:
     """The options of a campaign from what click parsed (and has checked)."""
-    return Options(machines, Clock(clock), accel, trials, command)  # type: ignore[arg-type]
+    return Options(machines, Clock(clock), accel, trials, kconfig, command)  # type: ignore[arg-type]
 
 
-def finish(ended: Ended, json_wanted: bool) -> int:
+def finish(ended: Ended, json_wanted: bool, *, b4_wanted: bool = False) -> int:
     """Print the result and return the exit code."""
-    show(examine(ended.run), json_wanted)
+    if b4_wanted:
+        print_json(b4_checks(examine(ended.run)))
+    else:
+        show(examine(ended.run), json_wanted)
     return ended.verdict.exit_code
 
 

@@ -14,14 +14,23 @@ Rows = list[dict[str, object]]
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["cases", "machines", "kernels", "runs"]))
+@click.option("--available", is_flag=True, help="kernels: of every suite of the mirror.")
 @as_json
-def command(what: str, json_wanted: bool) -> int:
-    """List cases, machine presets, kernels (the packages that can be had) or runs."""
-    rows = {"cases": _cases, "machines": _machines, "kernels": _kernels, "runs": _runs}[what]()
+def command(what: str, available: bool, json_wanted: bool) -> int:
+    """List cases, machine presets, kernels (the packages that can be had) or runs.
+
+    Kernels are those of the suites that apt is configured with; with --available, of all suites.
+    """
+    if available and what != "kernels":
+        raise click.UsageError("--available is about kernels")
+    if what == "kernels":
+        rows = _kernels(everywhere=available)
+    else:
+        rows = {"cases": _cases, "machines": _machines, "runs": _runs}[what]()
     if json_wanted:
         print_json(rows)
     else:
-        _print(rows)
+        print_rows(rows)
     return 0
 
 
@@ -51,10 +60,10 @@ def _machines() -> Rows:
     ]
 
 
-def _kernels() -> Rows:
-    from lab.kernel.sources import available
+def _kernels(*, everywhere: bool) -> Rows:
+    from lab.kernel.archive import available
 
-    return [kernel.row() for kernel in available()]
+    return [kernel.row() for kernel in available(everywhere=everywhere)]
 
 
 def _runs() -> Rows:
@@ -75,7 +84,7 @@ def _runs() -> Rows:
     return rows
 
 
-def _print(rows: Sequence[dict[str, object]]) -> None:
+def print_rows(rows: Sequence[dict[str, object]]) -> None:
     """Columns as wide as their widest cell, the last one open."""
     if not rows:
         click.echo("none", err=True)

@@ -27,6 +27,7 @@ COMMANDS = {
     "compare": "Compare the kernels of a run, or of two runs.",
     "report": "Write a run's reports again, from its folder alone.",
     "list": "List cases, machines, kernels or runs.",
+    "series": "List the shipped kernel series, or check that they still apply and build.",
     "doctor": "Say what this host can do, and what each missing thing costs.",
     "gc": "Free the disk of what no run needs.",
     "schema": "Print the JSON schemas of the YAML files.",
@@ -102,10 +103,11 @@ def main() -> NoReturn:
     # One BLAS thread: scipy would start one per core for arithmetic on a dozen numbers.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _stop_on_signals()
-    sys.exit(_run())
+    sys.exit(run_command_line())
 
 
-def _run() -> int:
+def run_command_line() -> int:
+    """Do what sys.argv says; returns the exit code."""
     try:
         result = lab.main(standalone_mode=False, prog_name="lab")
     except LabError as error:

@@ -73,7 +73,7 @@ def accelerator_option(function: F) -> F:
 
 
 def campaign_options(function: F) -> F:
-    """--machine, --clock, --accel, --trials, --resume, --dry-run, --json."""
+    """--machine, --clock, --accel, --trials, --kconfig, --resume, --dry-run, --json."""
     decorators = [
         machine_option(multiple=True),
         click.option(
@@ -84,6 +84,12 @@ def campaign_options(function: F) -> F:
         ),
         accelerator_option,
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
+        click.option(
+            "--kconfig",
+            metavar="NAMES",
+            default="lean+drm",
+            help="What a tree is built with (default lean+drm).",
+        ),
         click.option(
             "--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=_complete_runs
         ),

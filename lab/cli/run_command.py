@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -22,7 +23,10 @@ class DashDash(click.Command):
 @click.command("run", cls=DashDash)
 @cases_argument
 @click.option(
-    "-k", "--kernel", metavar="KERNEL", default="stock", help="stock, debian:6.12, ... (default: stock)"
+    "-k",
+    "--kernel",
+    metavar="KERNEL",
+    help="stock, debian:6.12, tree:PATH@REV, ... (default: the tree we are in, else stock)",
 )
 @campaign_options
 @click.option("--timeout", type=float, default=3600.0, help="Seconds for COMMAND (default 3600).")
@@ -30,11 +34,12 @@ class DashDash(click.Command):
 def command(
     shell_words: list[str] | None,
     cases: tuple[str, ...],
-    kernel: str,
+    kernel: str | None,
     machine: tuple[str, ...],
     clock: str,
     accel: str,
     trials: int,
+    kconfig: str,
     resume: str | None,
     dry_run: bool,
     json_wanted: bool,
@@ -47,23 +52,25 @@ def command(
     from lab.cli.campaign_output import finish, options_of, show_plan
     from lab.cli.guest_io import run_command
     from lab.errors import UserError
+    from lab.kernel.sources import default_source
     from lab.workflow.campaigns import resumable
     from lab.workflow.guests import Wanted
     from lab.workflow.run import preview, run_cases, start_run
 
+    kernel = kernel or default_source(Path.cwd())
     if shell_words is not None:
         if not shell_words or cases or len(machine) > 1:
             raise UserError(
                 "`lab run -- COMMAND` takes a command, at most one machine and no cases",
                 hint="lab run --machine qxl -- uname -r",
             )
-        wanted = Wanted(kernel, machine[0] if machine else "qxl", accel)  # type: ignore[arg-type]
+        wanted = Wanted(kernel, machine[0] if machine else "qxl", accel, kconfig=kconfig)  # type: ignore[arg-type]
         return run_command(wanted, shell_words, timeout=timeout, dry_run=dry_run, stdin=sys.stdin)
     if resume is not None:
         if cases:
             raise UserError("--resume takes its cases from the run", hint=f"lab run --resume {resume}")
         return finish(run_cases(resumable(resume, "run")), json_wanted)
-    options = options_of(machine, clock, accel, trials, typed_command())
+    options = options_of(machine, clock, accel, trials, kconfig, typed_command())
     if dry_run:
         return show_plan(preview(cases, kernel, options), json_wanted)
     return finish(run_cases(start_run(cases, kernel, options)), json_wanted)

@@ -3,40 +3,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from lab.cli.options import campaign_options, cases_argument, typed_command
 
 
 @click.command("validate")
-@click.argument("series", required=False, type=click.Path(path_type=Path))
+@click.argument("series", required=False)
 @cases_argument
-@click.option(
-    "-b", "--base", metavar="KERNEL", help="The kernel to compare with (default: the stock kernel)."
-)
+@click.option("-b", "--base", metavar="KERNEL", help="The kernel to compare with (default: see below).")
+@click.option("--each-patch", is_flag=True, help="Boot the smoke case after every patch as well.")
+@click.option("--b4", "b4_wanted", is_flag=True, help="Print the JSON list that b4's review checks expect.")
 @campaign_options
 def command(
-    series: Path | None,
+    series: str | None,
     cases: tuple[str, ...],
     base: str | None,
+    each_patch: bool,
+    b4_wanted: bool,
     machine: tuple[str, ...],
     clock: str,
     accel: str,
     trials: int,
+    kconfig: str,
     resume: str | None,
     dry_run: bool,
     json_wanted: bool,
 ) -> int:
-    """Build SERIES (an mbox or a patch file) on its base, run the cases on both, and judge.
+    """Build SERIES on its base, patch by patch, run the cases on both ends, and judge.
 
-    Without CASEs, those are run that are about the paths the series touches.
+    SERIES is an mbox, a patch file, a folder of patches, a commit range of the tree we are in, `-` for
+    standard input, or a message-id (fetched by b4). Without --base: its base-commit or the tree we are in,
+    else the stock kernel. Without CASEs: those about the paths that the series touches.
     """
     from lab.cli.campaign_output import finish, options_of, show_plan
     from lab.errors import UserError
     from lab.workflow.campaigns import resumable
-    from lab.workflow.validate import preview, start_validation, validate
+    from lab.workflow.validate import Question, preview, start_validation, validate
 
     if resume is None and series is None:
         raise UserError("no series was given", hint="lab validate SERIES.mbox, or lab validate --resume RUN")
@@ -44,9 +47,10 @@ def command(
         if series is not None:
             hint = f"lab validate --resume {resume}"
             raise UserError("--resume takes series and cases from the run", hint=hint)
-        return finish(validate(resumable(resume, "validate")), json_wanted)
+        return finish(validate(resumable(resume, "validate")), json_wanted, b4_wanted=b4_wanted)
     assert series is not None
-    options = options_of(machine, clock, accel, trials, typed_command())
+    question = Question(series, base, cases, each_patch)
+    options = options_of(machine, clock, accel, trials, kconfig, typed_command())
     if dry_run:
-        return show_plan(preview(series, base, cases, options), json_wanted)
-    return finish(validate(start_validation(series, base, cases, options)), json_wanted)
+        return show_plan(preview(question, options), json_wanted)
+    return finish(validate(start_validation(question, options)), json_wanted, b4_wanted=b4_wanted)

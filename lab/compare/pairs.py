@@ -48,6 +48,11 @@ class Cell:
         return _different_conditions(self.passed(BASE) + self.passed(PATCHED), self.clock)
 
 
+def step_role(number: int) -> str:
+    """The role of the kernel after the first `number` patches of a series."""
+    return f"patch-{number}"
+
+
 def cells(record: RunRecord, trials: Iterable[Trial]) -> list[Cell]:
     """Every cell that was planned or run, cases in the run's order, machines in the plan's order.
 

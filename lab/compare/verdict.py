@@ -45,13 +45,16 @@ def judge(
     broken = [cell for cell in grid if _broken_by_patch(cell)]
     worse = [c for c in comparisons if c.gate and c.decision is Decision.WORSE]
     holes, hole_stage = _holes(record, trials, grid, comparisons)
-    failures = [reason for cell in broken for reason in _breakage(cell)]
+    steps = _broken_steps(trials)
+    failures = [f"after {t.role}: {t.case} on {t.machine}: {t.outcome}: {_reason(t)}" for t in steps]
+    failures += [reason for cell in broken for reason in _breakage(cell)]
     failures += [describe(c, comparisons) for c in worse]
     if same_build and failures:
         return _same_bytes_disagree(failures)
     others = [describe(c, comparisons) for c in comparisons if c not in worse and _tells(c)]
     if failures:
-        stage: Stage = _stage_of([t for cell in broken for t in cell.patched if t.outcome in BROKEN])
+        at_fault = [t for cell in broken for t in cell.patched if t.outcome in BROKEN]
+        stage: Stage = _stage_of([*steps, *at_fault])
         return _verdict(Conclusion.FAIL, stage, [*failures, *others, *(f"open: {hole}" for hole in holes)])
     if holes:
         return _verdict(Conclusion.INCONCLUSIVE, hole_stage, [*holes, *others])
@@ -137,6 +140,11 @@ def _tells(comparison: Comparison) -> bool:
 
 def _broken_by_patch(cell: Cell) -> bool:
     return cell.outcomes(BASE) == {Outcome.PASS} and bool(cell.outcomes(PATCHED) & BROKEN)
+
+
+def _broken_steps(trials: Sequence[Trial]) -> list[Trial]:
+    """Boots of kernels in the middle of the series that did not go well; the series does not bisect."""
+    return [t for t in newest_attempts(trials) if t.role not in (BASE, PATCHED) and t.outcome in BROKEN]
 
 
 def _breakage(cell: Cell) -> list[str]:

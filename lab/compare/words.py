@@ -20,7 +20,7 @@ def amount(value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return "n/a"
-    if abs(value) >= 1e15:
+    if abs(value) >= 1e13:
         return f"{value:.3g}"
     if value == int(value):
         return f"{int(value):,}"

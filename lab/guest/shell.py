@@ -71,6 +71,11 @@ class Ran:
     stdout: bytes
     stderr: bytes
 
+    @property
+    def text(self) -> str:
+        """stdout as text, without the newlines at its end."""
+        return self.stdout.decode(errors="replace").rstrip("\n")
+
 
 class Shell:
     """One SSH connection to a guest. `alive` raises if the guest is dead; it is asked in every wait."""
@@ -104,17 +109,22 @@ class Shell:
 
     def open(self, command: str | None, *, terminal: tuple[int, int] | None = None) -> paramiko.Channel:
         """A channel that runs `command` (None: a login shell), with a terminal of that (columns, rows)."""
+        import paramiko
+
         transport = self._client.get_transport()
-        if transport is None:
+        try:
+            if transport is None:
+                raise EOFError
+            channel = transport.open_session(timeout=30)
+            if terminal is not None:
+                channel.get_pty("xterm-256color", *terminal)
+            if command is None:
+                channel.invoke_shell()
+            else:
+                channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
             self._alive()
-            raise InfraError("the SSH connection to the guest is gone")
-        channel = transport.open_session(timeout=30)
-        if terminal is not None:
-            channel.get_pty("xterm-256color", *terminal)
-        if command is None:
-            channel.invoke_shell()
-        else:
-            channel.exec_command(command)
+            raise InfraError("the SSH connection to the guest is gone") from error
         channel.settimeout(0.0)
         return channel
 
@@ -129,6 +139,8 @@ class Shell:
             return take
 
         with contextlib.closing(self.open(command)) as channel:
+            if not data:
+                channel.shutdown_write()
             status = self.follow(channel, keep("out"), keep("err"), Deadline("command", timeout), data)
         return Ran(status, bytes(kept["out"]), bytes(kept["err"]))
 

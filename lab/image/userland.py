@@ -28,15 +28,12 @@ def userland_archive(name: str, image: Image, init: Path) -> Path:
     definition = image.model_dump_json()
     key = files.sha256_text(lab.__version__, definition, files.sha256_file(init), _own_digest())
     archive = files.cache_dir("images") / f"{name}-{key[:20]}.cpio"
-    if not files.intact(archive):
-        with (
-            files.locked(archive.with_suffix(".lock"), what=f"image {name}"),
-            step(f"pack image {name}"),
-            files.scratch(archive) as root,
-        ):
-            packages = PackageRoot()
-            extract(packages.fetch_all(packages.closure(image.packages)), root)
-            files.write_sealed(archive, _pack(image, root, init))
+    with files.locked(archive.with_suffix(".lock"), what=f"image {name}"):
+        if not files.intact(archive):
+            with step(f"pack image {name}"), files.scratch(archive) as root:
+                packages = PackageRoot()
+                extract(packages.fetch_all(packages.closure(image.packages)), root)
+                files.write_sealed(archive, _pack(image, root, init))
     return archive
 
 

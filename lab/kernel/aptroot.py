@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from lab import files, log, proc
 from lab.errors import InfraError
@@ -55,8 +56,12 @@ Acquire::https::Timeout "20";
 class AptRoot:
     """The private apt below the cache; `index_stamp` tells one state of its index from another."""
 
+    name: Literal["configured", "every"] = "configured"
+    folder = "apt"
+    about = "the configured suites"
+
     def __init__(self) -> None:
-        self.path = files.cache_dir("apt")
+        self.path = files.cache_dir(self.folder)
         self._stamp = self.path / "updated"
         self._unreachable = ""
 
@@ -92,9 +97,9 @@ class AptRoot:
             if self.current:
                 return True
             self._make()
-            with log.step("refreshing the package index"):
+            with log.step(f"refreshing the index of {self.about}"):
                 done = self._apt("apt-get", ["--error-on=any", "update"], timeout=300)
-            if done.code == 0:
+            if self._accepted(done):
                 self._stamp.touch()
                 os.utime(self._stamp)
                 return True
@@ -103,8 +108,12 @@ class AptRoot:
             self._unreachable = _complaint(done.errors)
             return self._go_on_without()
 
+    def _accepted(self, done: proc.Finished) -> bool:
+        """Is the index that `apt-get update` left one that can be used?"""
+        return done.code == 0
+
     def _go_on_without(self) -> bool:
-        if not self._apt("apt-cache", ["pkgnames", "linux-image-"], timeout=60).text.strip():
+        if not self.names("linux-image-"):
             raise InfraError(
                 f"package index unreachable: {self._unreachable}",
                 hint="check the network and /etc/apt/sources.list*; `apt-get update` as root must work too",
@@ -119,6 +128,16 @@ class AptRoot:
         self._make()
         return self._apt("apt-cache", arguments, timeout=60).text
 
+    def names(self, prefix: str) -> list[str]:
+        """Names of all packages that begin with `prefix`, in the index as it is."""
+        return sorted(set(self.query(["pkgnames", prefix]).split()))
+
+    def targets(self, form: str) -> list[str]:
+        """One line per package list in the index, as apt-get-indextargets(8) formats it."""
+        self._make()
+        arguments = ["indextargets", "--format", form, "Created-By: Packages"]
+        return self._apt("apt-get", arguments, timeout=60).text.splitlines()
+
     def simulate(self, arguments: Sequence[str]) -> proc.Finished:
         """`apt-get` without installing: nothing is fetched, nothing written."""
         self._make()
@@ -129,8 +148,11 @@ class AptRoot:
         self._make()
         return self._apt("apt-get", ["--quiet", "download", *wanted], timeout=timeout, cwd=into)
 
+    def _configuration(self) -> str:
+        return CONFIGURATION.format(root=self.path)
+
     def _make(self) -> None:
-        text = CONFIGURATION.format(root=self.path)
+        text = self._configuration()
         configuration = self.path / "apt.conf"
         if configuration.exists() and configuration.read_text() == text:
             return

@@ -35,6 +35,16 @@ def parse_modversions(text: str) -> dict[str, int]:
     return {name: int(crc, 16) for crc, name in re.findall(r"(?m)^(0x[0-9a-f]+)\s+(\S+)$", text)}
 
 
+def parse_undefined(text: str) -> dict[str, int]:
+    """Imported symbols from `nm --undefined-only`, for kernels without CONFIG_MODVERSIONS: every CRC is 0."""
+    return dict.fromkeys(re.findall(r"(?m)^ +U (\S+)$", text), 0)
+
+
+def imports_command(module: str, *, versions: bool) -> list[str]:
+    """What prints the imports of a module, for `parse_modversions` or else `parse_undefined`."""
+    return ["modprobe", "--dump-modversions", module] if versions else ["nm", "--undefined-only", module]
+
+
 def vermagic(module: Path) -> str:
     """What the module was built for; "" if it does not say."""
     match = re.search(rb"(?:^|\0)vermagic=([^\0]*)\0", module.read_bytes())
@@ -103,9 +113,7 @@ def _check_exports(base: Kernel, name: str, ours: Mapping[str, Export], theirs: 
     changed = changed_exports(owner, ours, theirs)
     if not changed:
         return
-    broken = users(
-        changed, ((user, _imports(base.stock_module(user))) for user in base.modules.dependants(name))
-    )
+    broken = users(changed, ((user, _imports(base, user)) for user in base.modules.dependants(name)))
     if broken:
         told = "; ".join(
             f"{symbol} (used by {', '.join(who[:4])})" for symbol, who in list(broken.items())[:3]
@@ -116,6 +124,14 @@ def _check_exports(base: Kernel, name: str, ours: Mapping[str, Export], theirs: 
         )
 
 
-def _imports(module: Path) -> Versions:
-    modprobe = proc.needed("modprobe", package="kmod", why="symbol versions are read with it")
-    return parse_modversions(proc.run([modprobe, "--dump-modversions", str(module)], timeout=30).text)
+def has_modversions(base: Kernel) -> bool:
+    """Does the kernel tell symbols apart by CRCs over their types?"""
+    return "\nCONFIG_MODVERSIONS=y\n" in base.config.read_text()
+
+
+def _imports(base: Kernel, module: str) -> Versions:
+    versions = has_modversions(base)
+    program, *arguments = imports_command(str(base.stock_module(module)), versions=versions)
+    package = "kmod" if versions else "binutils"
+    path = proc.needed(program, package=package, why="it tells what a module imports")
+    return (parse_modversions if versions else parse_undefined)(proc.run([path, *arguments], timeout=30).text)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from pathlib import Path
 from lab import files, proc
 from lab.errors import InfraError, UserError, did_you_mean
 from lab.kernel.packages import Package
+from lab.kernel.suites import Suite
 from lab.results.models import KernelRecord
 
 MAX_MODULE = 256 << 20
@@ -29,6 +31,7 @@ class Kernel:
     config: Path
     headers: Path | None = None  # contains usr/src and usr/lib; the folder's name is its digest
     source_package: Package | None = None
+    suite: Suite | None = None  # None: only the host's compiler can be used
     replaced: Mapping[str, Path] = field(default_factory=dict)  # module name -> the .ko that the lab built
 
     @cached_property
@@ -126,6 +129,18 @@ class ModuleTree:
     def dependants(self, name: str) -> tuple[str, ...]:
         """Modules that need this one, directly or not."""
         return tuple(user for user, needed in self.needs.items() if canonical(name) in needed)
+
+
+def kernel_id(image_sha256: str, config_sha256: str, replaced: Mapping[str, str]) -> str:
+    """12 hex digits over image, configuration and the digests of replaced modules."""
+    modules = [part for item in sorted(replaced.items()) for part in item]
+    return files.sha256_text(image_sha256, config_sha256, *modules)[:12]
+
+
+def compiler_of(config: str) -> str:
+    """What a kernel was compiled with, from the text of its configuration."""
+    match = re.search(r'(?m)^CONFIG_CC_VERSION_TEXT="(.*)"$', config)
+    return match[1] if match else "unknown"
 
 
 def canonical(name: str) -> str:

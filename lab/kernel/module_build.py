@@ -19,10 +19,16 @@ from pydantic import ValidationError
 
 from lab import files, log, proc
 from lab.errors import InfraError, SeriesError, UserError
-from lab.kernel import planner, sandbox
-from lab.kernel.fit import check_fit, parse_modversions
-from lab.kernel.kernel import Kernel, canonical
-from lab.kernel.obtain import kernel_id
+from lab.kernel import buildlog, planner, sandbox
+from lab.kernel.fit import (
+    check_fit,
+    has_modversions,
+    imports_command,
+    parse_modversions,
+    parse_undefined,
+)
+from lab.kernel.kernel import Kernel, canonical, kernel_id
+from lab.kernel.module_tools import module_tools
 from lab.kernel.series import Patch, Series
 from lab.kernel.source_tree import source_directory
 from lab.results.models import Record
@@ -49,6 +55,7 @@ class _Job:
     tree: Path
     what: planner.OneModule
     series: Series | None  # None: the base
+    root: Path  # whose compiler and libraries: the host's, or a build root's
     compiler: str  # first line of its --version
 
     @property
@@ -88,9 +95,9 @@ def build_steps(base: Kernel, series: Series) -> tuple[Kernel, ...]:
         return base, *(_named(base, series.first(number)) for number in range(1, len(series.patches) + 1))
     tree = source_directory(base.source_package, what.directory)
     assert tree is not None  # the planner has read its Makefile
-    compiler = _compiler(base)
+    root, compiler = module_tools(base)
     begun = [series.first(number) for number in range(1, len(series.patches) + 1)]
-    jobs = [_Job(base, tree, what, which, compiler) for which in (None, *begun)]
+    jobs = [_Job(base, tree, what, which, root, compiler) for which in (None, *begun)]
     with ThreadPoolExecutor(2) as pool:
         builds = [pool.submit(_built, job) for job in jobs]
         # In order: the base's failure is told first, for then the series is not to blame.
@@ -116,17 +123,6 @@ def _plan(base: Kernel, series: Series) -> planner.Nothing | planner.OneModule:
         f"{series.path} changes {what}; of a packaged kernel the lab rebuilds the modules of one directory",
         hint=f"build the whole kernel instead: --base source:{'.'.join(base.record.version.split('.')[:2])}",
     )
-
-
-def _compiler(base: Kernel) -> str:
-    """First line of `--version` of the compiler that the headers ask for; InfraError if it is not there."""
-    assert base.headers is not None
-    path = base.headers / "usr/src" / f"linux-headers-{base.record.release}" / ".kernelvariables"
-    match = re.search(r"\bgcc-[0-9]+\b", path.read_text())
-    name = match[0] if match else "gcc"
-    proc.needed("make", package="make", why="modules are built with it")
-    program = proc.needed(name, package=name, why=f"Linux {base.record.version} was built with it")
-    return proc.run([program, "--version"], timeout=20).text.splitlines()[0]
 
 
 def _kernel(base: Kernel, folder: Path) -> Kernel:
@@ -190,14 +186,15 @@ def _build(job: _Job, into: Path) -> None:
         _make(job, source, targets)
         _sandboxed(job, source, ["strip", "--strip-debug", *targets])
         found = {canonical(target.removesuffix(".ko")): _plain(source / target) for target in targets}
+        versions = has_modversions(job.base)
         for module, path in found.items():
-            dump = _sandboxed(job, source, ["modprobe", "--dump-modversions", f"./{path.name}"])
+            dump = _sandboxed(job, source, imports_command(f"./{path.name}", versions=versions)).text
             check_fit(
                 job.base,
                 path,
                 exports=_plain(source / "Module.symvers"),
                 known=job.kernel_headers / "Module.symvers",
-                imports=parse_modversions(dump.text),
+                imports=parse_modversions(dump) if versions else parse_undefined(dump),
             )
             shutil.copyfile(path, into / f"{module}.ko")
     digests = {module: files.sha256_file(into / f"{module}.ko") for module in found}
@@ -253,21 +250,14 @@ def _make(job: _Job, source: Path, targets: Sequence[str]) -> None:
 
 
 def _sandbox(job: _Job, source: Path, mounts: Sequence[str] = ()) -> sandbox.Sandbox:
-    return sandbox.Sandbox({"/kernel": job.headers}, {"/build": source}, chdir="/build", mounts=mounts)
+    readable = {"/kernel": job.headers}
+    return sandbox.Sandbox(readable, {"/build": source}, chdir="/build", mounts=mounts, root=job.root)
 
 
 def first_error(text: str, directory: str) -> str:
     """The first error in a build's log, with its path relative to the kernel tree."""
-    patterns = (
-        r"(?m)^(\S+:[0-9]+(?::[0-9]+)?: (?:fatal )?error: .*)$",
-        r"(?m)^(ERROR: modpost: .*)$",
-        r"(?m)^(make[^\n]*\*\*\* .*)$",
-    )
-    for pattern in patterns:
-        if match := re.search(pattern, text):
-            line = match[1].replace("/build/", f"{directory}/")
-            return re.sub(r"/kernel/usr/src/[^/]+/", "", line)
-    return "make failed without naming an error"
+    line = buildlog.first_error(text, {"/build/": f"{directory}/"})
+    return re.sub(r"/kernel/usr/src/[^/]+/", "", line)
 
 
 def _sandboxed(job: _Job, source: Path, command: Sequence[str]) -> proc.Finished:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from lab import files, log, proc
 from lab.errors import InfraError
@@ -26,12 +27,13 @@ class Package(Record):
     size: int  # bytes of the .deb
     filename: str  # path below the mirror
     depends: str = ""
+    index: Literal["configured", "every"] = "configured"  # which of the lab's indices lists it
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
 
-def parse_packages(text: str) -> tuple[Package, ...]:
+def parse_packages(text: str, *, index: Literal["configured", "every"] = "configured") -> tuple[Package, ...]:
     """Packages from the stanzas that `apt-cache show` prints, in order; without a digest: left out."""
     found: dict[tuple[str, str], Package] = {}
     for stanza in re.split(r"\n\s*\n", text):
@@ -49,27 +51,31 @@ def parse_packages(text: str) -> tuple[Package, ...]:
             size=int(fields["Size"]) if fields.get("Size", "").isdigit() else 0,
             filename=fields["Filename"],
             depends=fields.get("Depends", ""),
+            index=index,
         )
         found.setdefault((package.name, package.version), package)
     return tuple(found.values())
 
 
 class PackageRoot:
-    """Packages of the suites that the machine's apt is configured with."""
+    """Packages of the suites that the machine's apt is configured with, or of those of another `apt`.
 
-    def __init__(self) -> None:
-        self.apt = AptRoot()
+    Files can be fetched whichever index lists them.
+    """
+
+    def __init__(self, apt: AptRoot | None = None) -> None:
+        self.apt = apt or AptRoot()
         self._folder = files.cache_dir("packages")
 
     def names(self, prefix: str) -> list[str]:
         """Names of all packages that begin with `prefix`."""
         self.apt.refresh()
-        return sorted(set(self.apt.query(["pkgnames", prefix]).split()))
+        return self.apt.names(prefix)
 
     def candidates(self, *names: str) -> tuple[Package, ...]:
         """Every version that the index has of these packages; per package newest first."""
         self.apt.refresh()
-        return parse_packages(self.apt.query(["show", *names])) if names else ()
+        return parse_packages(self.apt.query(["show", *names]), index=self.apt.name) if names else ()
 
     def suites(self, *names: str) -> dict[tuple[str, str], str]:
         """(name, version) -> suite, for all versions of these packages."""
@@ -107,8 +113,9 @@ class PackageRoot:
         wanted = tuple(packages)
         with files.locked(self._folder / ".lock", what="the package cache", seconds=3600):
             missing = [package for package in wanted if not self._intact(package)]
-            if missing:
-                self._download(missing)
+            for index in sorted({package.index for package in missing}):
+                apt = self.apt if index == self.apt.name else _apt_root(index)
+                self._download(apt, [package for package in missing if package.index == index])
         return tuple(self._path(package) for package in wanted)
 
     def _path(self, package: Package) -> Path:
@@ -124,16 +131,16 @@ class PackageRoot:
         path.unlink()
         return False
 
-    def _download(self, packages: Sequence[Package]) -> None:
+    def _download(self, apt: AptRoot, packages: Sequence[Package]) -> None:
         size = sum(package.size for package in packages)
-        self.apt.refresh()
+        apt.refresh()
         what = str(packages[0]) if len(packages) == 1 else f"{packages[0]} and {len(packages) - 1} more"
         with files.scratch(self._folder / "fetch") as folder:
             with log.step(f"fetching {what} ({size / 1e6:.1f} MB)"):
                 wanted = [f"{package.name}={package.version}" for package in packages]
-                done = self.apt.download(wanted, folder, timeout=120 + size / SLOWEST)
+                done = apt.download(wanted, folder, timeout=120 + size / SLOWEST)
             if done.code != 0:
-                raise self._failed(what, done)
+                raise self._failed(apt, what, done)
             self._keep(packages, folder)
 
     def _keep(self, packages: Sequence[Package], folder: Path) -> None:
@@ -148,15 +155,21 @@ class PackageRoot:
             path.chmod(0o644)
             path.replace(self._path(package))
 
-    def _failed(self, what: str, done: proc.Finished) -> InfraError:
+    def _failed(self, apt: AptRoot, what: str, done: proc.Finished) -> InfraError:
         lines = done.errors.splitlines()
         said = " ".join([line for line in lines if line.startswith("E:")][:2] or lines[:2])
         if "404" in done.errors:
-            self.apt.expire()
+            apt.expire()
             hint = "the index was older than the mirror; run the same command again to refresh it"
         else:
             hint = "check the network and the disk; run the same command again"
         return InfraError(f"cannot fetch {what}: {said or 'apt-get did not say why'}", hint=hint)
+
+
+def _apt_root(index: str) -> AptRoot:
+    from lab.kernel.suites import EverySuite
+
+    return EverySuite() if index == "every" else AptRoot()
 
 
 def extract(debs: Iterable[Path], into: Path) -> None:
@@ -169,6 +182,16 @@ def extract(debs: Iterable[Path], into: Path) -> None:
     )
     for deb in debs:
         proc.run([bash, "-c", script, "unpack", str(deb), str(into)], timeout=600)
+
+
+def extract_file(deb: Path, member: str, into: Path) -> Path:
+    """Unpack one file of a package into a folder; returns its path."""
+    bash = proc.needed("bash", package="bash", why="packages are unpacked with it")
+    tie = proc.quoted(proc.tied())
+    script = f'set -o pipefail; {tie} dpkg-deb --fsys-tarfile "$1" | {tie} tar --extract --to-stdout "$2"'
+    path = into / Path(member).name
+    proc.run([bash, "-c", script, "unpack", str(deb), member], timeout=600, stdout_to=path)
+    return path
 
 
 def _suite(where: str) -> str:

@@ -12,7 +12,8 @@ import email.errors
 import email.header
 import email.message
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import files, proc
@@ -53,6 +54,7 @@ class Series:
     base_commit: str  # "" if it names none
     path: Path
     digest: str  # SHA-256 over the diffs
+    raw: bytes = field(default=b"", repr=False)  # the file: a pipe cannot be read again
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -68,6 +70,18 @@ class Series:
         if count == len(self.patches):
             return self
         return replace(self, name=f"{self.name}[1-{count}]", patches=self.patches[:count])
+
+
+def joined(parts: Sequence[Series]) -> Series:
+    """Several series as one, each on top of the one before; named after the last."""
+    patches = [patch for part in parts for patch in part.patches]
+    numbered = tuple(replace(patch, number=number) for number, patch in enumerate(patches, 1))
+    return replace(
+        parts[-1],
+        patches=numbered,
+        base_commit=parts[0].base_commit,
+        digest=files.sha256_text(*[patch.diff for patch in numbered]),
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,8 @@ def read_series(path: Path) -> Series:
 
     Raises UserError with what is wrong with the file.
     """
-    mails = _mails(_read(path), path)
+    raw = _read(path)
+    mails = _mails(raw, path)
     cover = next((mail for mail in mails if mail.number == 0), None)
     changes = _in_order([mail for mail in mails if mail.diff], path)
     touched = [_touched(mail, number, path) for number, mail in enumerate(changes, 1)]
@@ -106,6 +121,7 @@ def read_series(path: Path) -> Series:
         base_commit=next((mail.base_commit for mail in mails if mail.base_commit), ""),
         path=path,
         digest=files.sha256_text(*[mail.diff for mail in changes]),
+        raw=raw,
     )
 
 

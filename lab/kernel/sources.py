@@ -1,221 +1,227 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From what the user writes (`stock`, `debian:6.12`) to the packages of one kernel version.
+"""What the user may write where a kernel is named (`--kernel`, `--base`, YAML): one class per kind of source.
 
-Another kind of source (a git tree, a tarball, another suite) is another branch in `parse_source`.
+Reading the text touches no network and builds nothing; `str()` of a source is a text that means the same in
+any folder, for the record of a run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import ValidationError
+from lab.errors import UserError, did_you_mean
 
-from lab import files
-from lab.errors import InfraError, UserError, did_you_mean
-from lab.kernel.debversion import version_key
-from lab.kernel.packages import Package, PackageRoot
-from lab.results.models import Record
+KERNEL_FILES = ("Makefile", "Kbuild", "MAINTAINERS")
+"""What lies at the top of every kernel tree, and together at the top of nothing else."""
 
-METAPACKAGE = "linux-image-amd64"
-# 6.1.0-56, 6.12.117+deb12, 7.3~rc7; neither a flavour (cloud, rt) nor -dbg nor -unsigned.
-IMAGE = re.compile(r"linux-image-(?P<abi>[0-9]+\.[0-9][0-9A-Za-z.+~]*(?:-[0-9]+)?)-amd64")
-SYNTAX = "write stock, debian:6.12 (newest of a series), debian:6.12.117 or a full package version"
+VERSION = re.compile(r"[0-9]+\.[0-9][0-9A-Za-z.+~-]*")
+SCP_LIKE = re.compile(r"[\w.-]+@?[\w.-]*:(?!/?/)\S+|[\w.-]+@[\w.-]+:\S+")
 
 
 @dataclass(frozen=True)
-class KernelSource:
-    """A kernel as asked for; `wanted` is a series or version, "" for the distribution's own choice."""
+class Packaged:
+    """A kernel of Debian's archive; `wanted` is a series or a version, "" for the distribution's choice."""
 
-    kind: Literal["stock", "debian"]
     wanted: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.wanted}" if self.wanted else self.kind
-
-
-class KernelPackages(Record):
-    """The packages of one kernel; the parts needed to build modules are None where the index lacks them."""
-
-    release: str
-    version: str
-    suite: str = ""
-    image: Package
-    headers: Package | None = None
-    headers_common: Package | None = None
-    kbuild: Package | None = None
-    source: Package | None = None
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Which of the parts needed for building modules are not to be had in this version."""
-        parts = {
-            "headers": self.headers,
-            "common headers": self.headers_common,
-            "kbuild tools": self.kbuild,
-            "source": self.source,
-        }
-        return tuple(name for name, package in parts.items() if package is None)
-
-    def row(self) -> dict[str, object]:
-        """For `lab list kernels`: how to name it, and whether modules of it can be built."""
-        return {
-            "kernel": f"debian:{self.version}",
-            "release": self.release,
-            "suite": self.suite,
-            "modules": f"no {', '.join(self.missing)}" if self.missing else "can be built",
-        }
-
-
-class Resolution(Record):
-    """What a source text meant under one state of the index."""
-
-    index_stamp: float
-    packages: KernelPackages
-
-
-def parse_source(text: str) -> KernelSource:
-    """Understand a kernel source; UserError says what can be written."""
-    if text == "stock":
-        return KernelSource("stock")
-    kind, colon, wanted = text.partition(":")
-    if kind == "debian" and re.fullmatch(r"[0-9]+\.[0-9][0-9A-Za-z.+~-]*", wanted):
-        return KernelSource("debian", wanted)
-    if kind == "debian" and colon:
-        raise UserError(f"{wanted or 'nothing'} is no kernel version (in --kernel {text})", hint=SYNTAX)
-    raise UserError(f"unknown kernel source {text}", hint=SYNTAX)
-
-
-def resolve(source: KernelSource, root: PackageRoot) -> KernelPackages:
-    """The packages that a source means now.
-
-    An answer is kept and used again while the index is the same, and when the index cannot be had any more.
-    Raises UserError for a version the index does not have, with the nearest ones it has.
-    """
-    memory = root.apt.path / "resolved" / f"{source.kind}-{source.wanted}.json"
-    known = _remembered(memory)
-    if known is not None and root.apt.current and known.index_stamp == root.apt.index_stamp:
-        return known.packages
-    try:
-        root.apt.refresh()
-    except InfraError:
-        if known is None:
-            raise
-        return known.packages
-    found = _select(source, _all_kernels(root))
-    remembered = Resolution(index_stamp=root.apt.index_stamp, packages=found)
-    files.write_whole(memory, remembered.model_dump_json(indent=2) + "\n")
-    return found
-
-
-def available() -> list[KernelPackages]:
-    """Every kernel image of the configured suites, newest first."""
-    return list(_all_kernels(PackageRoot()).kernels)
-
-
-def _remembered(path: Path) -> Resolution | None:
-    try:
-        return Resolution.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None  # absent or damaged: asked again
+        return f"debian:{self.wanted}" if self.wanted else "stock"
 
 
 @dataclass(frozen=True)
-class Index:
-    """All kernels of the configured suites."""
+class SourcePackage:
+    """The kernel source of Debian's archive, to be built."""
 
-    kernels: tuple[KernelPackages, ...]  # newest first
-    stock: str  # release of the image that the metapackage depends on; "" if there is no metapackage
+    wanted: str
 
-
-def _all_kernels(root: PackageRoot) -> Index:
-    names = root.names("linux-")
-    images = [name for name in names if IMAGE.fullmatch(name)]
-    parts = [name for name in names if re.match(r"linux-(headers|kbuild|source)-[0-9]", name)]
-    return index_kernels(root.candidates(METAPACKAGE, *images, *parts), root.suites(*images))
+    def __str__(self) -> str:
+        return f"source:{self.wanted}"
 
 
-def index_kernels(found: Iterable[Package], suites: Mapping[tuple[str, str], str]) -> Index:
-    """Group packages into kernels, newest first."""
-    packages = tuple(found)
-    by_name: dict[str, list[Package]] = {}
-    for package in packages:
-        by_name.setdefault(package.name, []).append(package)
-    kernels = []
-    for package in packages:
-        match = IMAGE.fullmatch(package.name)
-        # A metapackage such as linux-image-6.12-amd64 depends on an image; it is none.
-        if match is None or package.depends.startswith("linux-image-"):
-            continue
-        kernels.append(_kernel(match["abi"], package, by_name, suites))
-    kernels.sort(key=lambda kernel: version_key(kernel.version), reverse=True)
-    meta = by_name.get(METAPACKAGE, [])
-    depends = re.match(r"linux-image-(\S+)", meta[0].depends) if meta else None
-    return Index(tuple(kernels), depends[1] if depends else "")
+@dataclass(frozen=True)
+class Tree:
+    """A kernel tree of the user's: as it is, with what is not committed, or at one revision of its git."""
+
+    path: Path
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return f"tree:{self.path}{f'@{self.revision}' if self.revision else ''}"
 
 
-def _kernel(
-    abi: str,
-    image: Package,
-    by_name: Mapping[str, list[Package]],
-    suites: Mapping[tuple[str, str], str],
-) -> KernelPackages:
-    def same_version(name: str) -> Package | None:
-        return next((p for p in by_name.get(name, []) if p.version == image.version), None)
+@dataclass(frozen=True)
+class Git:
+    """One revision of a git repository, which is a folder or an URL that git understands."""
 
-    series = re.match(r"[0-9]+\.[0-9]+", image.version)
-    headers = same_version(f"linux-headers-{abi}-amd64")
-    return KernelPackages(
-        release=f"{abi}-amd64",
-        version=image.version,
-        suite=suites.get((image.name, image.version), ""),
-        image=image,
-        headers=headers,
-        headers_common=same_version(f"linux-headers-{abi}-common"),
-        kbuild=_kbuild(headers, by_name),
-        source=same_version(f"linux-source-{series[0]}") if series else None,
-    )
+    where: str
+    revision: str
+
+    @property
+    def remote(self) -> bool:
+        return "://" in self.where or SCP_LIKE.fullmatch(self.where) is not None
+
+    def __str__(self) -> str:
+        return f"git:{self.where}@{self.revision}"
 
 
-def _kbuild(headers: Package | None, by_name: Mapping[str, list[Package]]) -> Package | None:
-    """The build tools that the headers depend on: their own version, or the oldest newer one they accept.
+@dataclass(frozen=True)
+class Tarball:
+    """A packed kernel tree."""
 
-    Up to 6.1 one linux-kbuild package serves a whole series and the archive keeps only the last ones.
-    """
-    match = re.search(r"\b(linux-kbuild-[^ ,]+)(?: \((>=|=) ([^)]+)\))?", headers.depends if headers else "")
-    if headers is None or match is None:
-        return None
-    name, relation, least = match[1], match[2] or ">=", match[3] or headers.version
-    fitting = [
-        p
-        for p in by_name.get(name, [])
-        if p.version == least or (relation == ">=" and version_key(p.version) > version_key(least))
-    ]
-    return min(fitting, key=lambda p: version_key(p.version), default=None)
+    path: Path
+
+    def __str__(self) -> str:
+        return f"tarball:{self.path}"
 
 
-def _select(source: KernelSource, index: Index) -> KernelPackages:
-    if source.kind == "stock":
-        for kernel in index.kernels:
-            if kernel.release == index.stock:
-                return kernel
-        raise InfraError(
-            f"no configured suite has the image that {METAPACKAGE} depends on",
-            hint="add Debian's main component to /etc/apt/sources.list.d, or name a kernel: " + SYNTAX,
+@dataclass(frozen=True)
+class Image:
+    """A kernel that somebody has built already."""
+
+    path: Path
+    modules: Path | None = None  # the folder that holds lib/modules/RELEASE, or is it
+    config: Path | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"image:{self.path}"
+            + (f",modules={self.modules}" if self.modules else "")
+            + (f",config={self.config}" if self.config else "")
         )
-    for kernel in index.kernels:
-        if _fits(source.wanted, kernel.version):
-            return kernel
-    versions = {kernel.version.rpartition("-")[0] for kernel in index.kernels}
-    raise UserError(
-        f"no configured suite has Linux {source.wanted}",
-        hint=did_you_mean(source.wanted, versions) + "; `lab list kernels` shows all",
+
+
+Source = Packaged | SourcePackage | Tree | Git | Tarball | Image
+Buildable = SourcePackage | Tree | Git | Tarball
+
+SYNTAX = {
+    "stock": "the distribution's own choice",
+    "debian:6.12": "newest package of a series; or debian:6.12.43, or a full package version",
+    "source:6.12": "the source package, built",
+    "tree:PATH[@REV]": "a kernel tree as it is, or a revision of it",
+    "git:PATH-OR-URL@REV": "a revision of a repository",
+    "tarball:PATH": "a packed kernel tree",
+    "image:BZIMAGE[,modules=DIR][,config=FILE]": "a kernel that is built",
+}
+HINT = "write " + ", ".join(SYNTAX)
+
+
+def parse_source(text: str) -> Source:
+    """Understand a kernel source; UserError says what can be written. Relative paths are taken from here."""
+    if text == "stock":
+        return Packaged()
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in _PARSERS:
+        near = did_you_mean(kind, ["stock", *_PARSERS]) if kind else ""
+        raise UserError(f"unknown kernel source {text or '(empty)'}", hint=f"{near} {HINT}".strip())
+    if not rest or not rest.isprintable():
+        raise UserError(f"{kind}: needs to say more (in {text!r})", hint=HINT)
+    return _PARSERS[kind](rest)
+
+
+def default_source(folder: Path) -> str:
+    """What is meant when no kernel is named in `folder`: the kernel tree around it, else the stock kernel."""
+    top = enclosing_tree(folder)
+    return str(Tree(top)) if top is not None else str(Packaged())
+
+
+def enclosing_tree(folder: Path) -> Path | None:
+    """The top of the kernel tree that `folder` is, or lies in; None outside of one."""
+    here = folder.absolute()
+    return next((top for top in (here, *here.parents) if is_kernel_tree(top)), None)
+
+
+def is_kernel_tree(folder: Path) -> bool:
+    """Does a kernel's source lie here?"""
+    if not all((folder / name).is_file() for name in KERNEL_FILES):
+        return False
+    try:
+        return version_of((folder / "Makefile").read_text(errors="replace")) is not None
+    except OSError:
+        return False
+
+
+def version_of(makefile: str) -> str | None:
+    """`6.12.117` or `7.3.0-rc7` from the text of a kernel's top Makefile; None if it is another's."""
+    fields: dict[str, str] = dict(
+        re.findall(
+            r"(?m)^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*([\w.+~-]{0,40})[ \t]*$",
+            makefile[:4096],
+        )
     )
+    numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
+    if not all(number.isdecimal() for number in numbers):
+        return None
+    return ".".join(numbers) + fields.get("EXTRAVERSION", "")
 
 
-def _fits(wanted: str, version: str) -> bool:
-    upstream = version.rpartition("-")[0]
-    return wanted in (version, upstream) or version.startswith(wanted + ".")
+def _packaged(rest: str) -> Packaged:
+    return Packaged(_version(rest, "debian"))
+
+
+def _source_package(rest: str) -> SourcePackage:
+    return SourcePackage(_version(rest, "source"))
+
+
+def _version(text: str, kind: str) -> str:
+    if not VERSION.fullmatch(text):
+        raise UserError(f"{text} is no kernel version (in {kind}:{text})", hint=HINT)
+    return text
+
+
+def _tree(rest: str) -> Tree:
+    if _path(rest).is_dir():  # a folder may have an @ in its name
+        return Tree(_path(rest))
+    path, revision = _revision(rest)
+    return Tree(_path(path), revision)
+
+
+def _git(rest: str) -> Git:
+    where, revision = _revision(rest)
+    if not revision:
+        raise UserError(f"git:{rest} names no revision", hint="git:PATH-OR-URL@REV, for example @v6.12")
+    found = Git(where, revision)
+    if where.startswith("-"):
+        raise UserError(f"{where} is neither a folder nor an URL", hint=HINT)
+    return found if found.remote else Git(str(_path(where)), revision)
+
+
+def _revision(text: str) -> tuple[str, str]:
+    """What stands before and after the last @ that does not belong to @{...}."""
+    match = re.fullmatch(r"(.+?)@((?:[^@]|@\{)+)", text)
+    if match is None:
+        return text, ""
+    if match[2].startswith("-"):
+        raise UserError(f"{match[2]} is no revision (in {text})", hint="a tag, a branch or a commit")
+    return match[1], match[2]
+
+
+def _tarball(rest: str) -> Tarball:
+    return Tarball(_path(rest))
+
+
+def _image(rest: str) -> Image:
+    path, *options = rest.split(",")
+    known: dict[str, Path] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name not in ("modules", "config") or not equals or not value or name in known:
+            raise UserError(f"{option!r} is no option of image: (in image:{rest})", hint=HINT)
+        known[name] = _path(value)
+    return Image(_path(path), known.get("modules"), known.get("config"))
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+_PARSERS: dict[str, Callable[[str], Source]] = {
+    "debian": _packaged,
+    "source": _source_package,
+    "tree": _tree,
+    "git": _git,
+    "tarball": _tarball,
+    "image": _image,
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,9 +21,22 @@ MAX_VMLINUX = 512 << 20
 """Bytes: no sane kernel is larger."""
 
 # Documentation/arch/x86/boot.rst: offsets in the setup header, which payload_* joined with protocol 2.08.
-SETUP_SECTS, MAGIC, PROTOCOL, PAYLOAD_OFFSET, PAYLOAD_LENGTH = 0x1F1, 0x202, 0x206, 0x248, 0x24C
+SETUP_SECTS, MAGIC, PROTOCOL, KERNEL_VERSION = 0x1F1, 0x202, 0x206, 0x20E
+PAYLOAD_OFFSET, PAYLOAD_LENGTH = 0x248, 0x24C
 PT_NOTE = 4
 XEN_ELFNOTE_PHYS32_ENTRY = 18
+
+
+def release_of(bzimage: Path) -> str | None:
+    """What `uname -r` will say, from the setup header; None if this is no bzImage."""
+    with bzimage.open("rb") as handle:
+        head = handle.read(1 << 16)
+    if len(head) < PAYLOAD_LENGTH + 4 or head[MAGIC : MAGIC + 4] != b"HdrS":
+        return None
+    # Counted from the second sector, which holds the rest of the header.
+    start = 0x200 + int(struct.unpack_from("<H", head, KERNEL_VERSION)[0])
+    release = head[start : start + 256].partition(b"\0")[0].decode(errors="replace").partition(" ")[0]
+    return release if start > 0x200 and re.fullmatch(r"[0-9]+\.[\w.+~-]+", release) else None
 
 
 def extract_vmlinux(bzimage: Path, into: Path) -> Path | None:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from lab.compare.compare import compare
+from lab.compare.debug import refuse_times
 from lab.compare.pairs import BASE, BROKEN, PATCHED, newest_attempts
 from lab.compare.verdict import judge, judge_run, same_bytes
 from lab.errors import InfraError
@@ -91,7 +92,8 @@ def examine(run: RunFolder) -> Findings:
     except InfraError as error:
         kernels = {}
         damaged.append(error.message)
-    comparisons = compare(record, trials)
+    ran = [kernel for id_, kernel in kernels.items() if id_ in record.kernels.values()]
+    comparisons = refuse_times(compare(record, trials), ran)
     return Findings(
         run=run,
         record=record,

@@ -226,6 +226,7 @@ class RunRecord(Record):
     title: str = ""  # of the series or of the kernel under test
     base_source: str = ""  # the kernel, or the base, as it was asked for: "stock", "debian:6.12"
     base_choice: str = ""  # why that base
+    kconfig: str = ""  # what a tree is built with: "lean+drm"
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     kernels: dict[str, str] = {}  # role -> KernelRecord.id
     cases: dict[str, CaseRecord] = {}

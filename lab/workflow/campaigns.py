@@ -21,6 +21,7 @@ from lab.guest.argv import qemu_argv
 from lab.guest.guest import write_command
 from lab.guest.prepare import Bench, prepare_boot
 from lab.kernel.kernel import Kernel
+from lab.kernel.obtain import KCONFIG
 from lab.report.write import write_reports
 from lab.results.models import CaseRecord, Clock, MetricRecord, PlannedTrial, RunRecord, Verdict
 from lab.results.runfolder import RunFolder, new_run_id
@@ -37,6 +38,7 @@ class Options:
     clock: Clock = Clock.VIRTUAL
     accelerator: Policy = "auto"
     repeats: int = 1
+    kconfig: str = KCONFIG
     command: tuple[str, ...] = field(default_factory=tuple)  # argv after `lab`, for the record
 
 
@@ -64,6 +66,7 @@ def new_record(
         lab_version=lab.__version__,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         cases={case.name: case_record(case) for case in cases},
+        kconfig=options.kconfig,
         accelerator=options.accelerator,
         plan=plan,
     )

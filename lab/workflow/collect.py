@@ -12,7 +12,8 @@ from lab import files
 from lab.errors import UserError
 from lab.results.runfolder import RunFolder, all_runs
 
-CACHES = ("images", "workloads", "builds", "kernels", "sources", "packages", "kvm-probe")
+SELF_MANAGED = {"apt", "ccache"}
+"""Caches whose own programs replace what is old; they go as a whole, with `everything`."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,15 @@ class Garbage:
 def find_garbage(*, days: float, everything: bool) -> list[Garbage]:
     """Runs and cached files that nobody has used for `days`; with `everything`, all caches."""
     found = [*_leftovers(), *_old_runs(days)]
-    for kind in CACHES:
-        for path in sorted(files.cache_dir(kind).iterdir()):
-            if not path.name.startswith(".") and (everything or _idle_days(path) > days):
-                found.append(
-                    Garbage(path, _size(path), "cache" if everything else f"unused for {days:g} days")
-                )
+    candidates = sorted(files.state_dir("dry-runs").iterdir())
+    for kind in sorted(files.cache_dir(".").iterdir()):
+        if everything:
+            found.append(Garbage(kind, _size(kind), "cache"))
+        elif kind.is_dir() and kind.name not in SELF_MANAGED:
+            candidates += sorted(kind.iterdir())
+    for path in candidates:
+        if not path.name.startswith(".") and _idle_days(path) > days:
+            found.append(Garbage(path, _size(path), f"unused for {days:g} days"))
     return found
 
 
@@ -42,13 +46,18 @@ def _leftovers() -> list[Garbage]:
 
 
 def _old_runs(days: float) -> list[Garbage]:
-    old = [run.path for run in all_runs() if _idle_days(run.path) > days]
+    old = [run.path for run in all_runs() if _days_since((run.path / "run.json").stat().st_mtime) > days]
     return [Garbage(path, _size(path), f"run older than {days:g} days") for path in old]
 
 
 def _idle_days(path: Path) -> float:
-    about = path.stat()
-    return (time.time() - max(about.st_mtime, about.st_atime)) / 86400
+    """Days since a file of it was read or written; on a disk mounted noatime, since it was written."""
+    found = [item.lstat() for item in [path, *path.rglob("*")] if not item.is_dir()]
+    return _days_since(max((max(one.st_atime, one.st_mtime) for one in found), default=path.stat().st_mtime))
+
+
+def _days_since(moment: float) -> float:
+    return (time.time() - moment) / 86400
 
 
 def _size(path: Path) -> int:

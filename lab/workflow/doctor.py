@@ -16,10 +16,10 @@ from lab.guest.accelerator import kvm_obstacle
 from lab.guest.prepare import Bench
 from lab.guest.qemu import find_qemu
 from lab.host import available_memory, cpus, host_cpu, host_kernel
+from lab.kernel.kernel_packages import METAPACKAGE
 from lab.kernel.obtain import obtain
 from lab.kernel.packages import PackageRoot
 from lab.kernel.sandbox import check as check_sandbox
-from lab.kernel.sources import METAPACKAGE
 
 State = Literal["ok", "limited", "missing"]
 

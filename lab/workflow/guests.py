@@ -24,7 +24,7 @@ from lab.guest.shell import Keys, Shell, connected, free_port, make_keys
 from lab.image.initramfs import Job
 from lab.instrument.splats import scan
 from lab.kernel.kernel import Kernel
-from lab.kernel.obtain import obtain
+from lab.kernel.obtain import KCONFIG, obtain
 from lab.results.models import Clock, RunRecord, Splat
 from lab.results.runfolder import RunFolder, new_run_id
 from lab.spec.catalog import Catalog
@@ -51,6 +51,7 @@ class Wanted:
     machine: str = "qxl"
     accelerator: Policy = "auto"
     gdb: bool = False
+    kconfig: str = KCONFIG
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def prepare_guest(wanted: Wanted) -> Prepared:
     """Everything up to the start: kernel, accelerator, image, a free port, keys."""
     bench = Bench.set_up()
     machine = Catalog.load().machine(wanted.machine)
-    kernel = obtain(wanted.kernel, with_build=False)
+    kernel = obtain(wanted.kernel, with_build=False, kconfig=wanted.kconfig)
     clock = Clock.FUNCTIONAL
     choice = choose(bench, kernel, wanted.accelerator, clock)
     keys = make_keys()

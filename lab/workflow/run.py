@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lab.errors import InfraError, Interrupted
 from lab.guest.prepare import Bench
+from lab.kernel.kernel import Kernel
 from lab.kernel.obtain import obtain
 from lab.kernel.sources import parse_source
 from lab.results.models import RunRecord
@@ -34,15 +35,19 @@ def start_run(cases: Sequence[str], kernel: str, options: Options) -> RunFolder:
 def _record(cases: Sequence[str], kernel: str, options: Options) -> RunRecord:
     catalog = Catalog.load()
     chosen = catalog.select(cases) if cases else list(catalog.cases.values())
-    parse_source(kernel)  # a name that is none is told before there is a run
+    source = str(parse_source(kernel))  # a name that is none is told before there is a run
     record = new_record("run", kernel, catalog, chosen, ("kernel",), options)
-    return record.model_copy(update={"base_source": kernel, "title": kernel})
+    return record.model_copy(update={"base_source": source, "title": source})
 
 
 def preview(cases: Sequence[str], kernel: str, options: Options) -> list[Previewed]:
     """What `run_cases` would boot; boots nothing."""
     record = _record(cases, kernel, options)
-    return preview_trials(Bench.set_up(), record, {"kernel": obtain(kernel, with_build=False)})
+    return preview_trials(Bench.set_up(), record, {"kernel": _kernel(record)})
+
+
+def _kernel(record: RunRecord) -> Kernel:
+    return obtain(record.base_source, with_build=False, kconfig=record.kconfig)
 
 
 def run_cases(run: RunFolder) -> Ended:
@@ -50,8 +55,7 @@ def run_cases(run: RunFolder) -> Ended:
     with run.owned():
         try:
             bench = Bench.set_up()
-            kernel = obtain(run.read().base_source, with_build=False)
-            run_trials(bench, run, {"kernel": kernel})
+            run_trials(bench, run, {"kernel": _kernel(run.read())})
             return conclude(run)
         except Interrupted:
             note_interruption(run)

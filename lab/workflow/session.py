@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from lab.campaign.execute import Campaign, run_campaign
 from lab.guest.prepare import Bench
 from lab.kernel.obtain import obtain
+from lab.kernel.sources import parse_source
 from lab.results.models import KernelRecord, Trial, Verdict
 from lab.results.runfolder import RunFolder, read_record
 from lab.spec.catalog import Catalog
@@ -54,13 +55,14 @@ def open_session(
 
     Raises LabError if the kernel cannot be had, or if nothing can be booted here.
     """
+    source = str(parse_source(kernel))  # a name that is none is told before anything is set up
     bench = Bench.set_up()
-    kernels = {ROLE: obtain(kernel, with_build=False)}
+    kernels = {ROLE: obtain(source, with_build=False, kconfig=options.kconfig)}
     cases = {case.name: case for case, _ in wanted}
     record = new_record("run", kernel, catalog, list(cases.values()), (ROLE,), options)
     chosen = {(case.name, machine) for case, machine in wanted}
     plan = tuple(planned for planned in record.plan if (planned.case, planned.machine) in chosen)
-    asked = {"base_source": kernel, "title": kernel, "plan": plan}
+    asked = {"base_source": source, "title": source, "plan": plan}
     run = RunFolder.create(record.model_copy(update=asked))
     with run.owned():
         yield CaseSession(run, open_campaign(bench, run, kernels))

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab import files
+from lab.campaign.plan import plan_trials
+from lab.compare.pairs import BASE, PATCHED, step_role
 from lab.compare.verdict import reject
 from lab.errors import InfraError, Interrupted, SeriesError, UserError
 from lab.guest.prepare import Bench
-from lab.kernel.module_build import build_steps
-from lab.kernel.obtain import obtain
+from lab.kernel.base import choose_base
+from lab.kernel.gather import gather_series
+from lab.kernel.kernel import Kernel
+from lab.kernel.obtain import obtain_steps
 from lab.kernel.series import Series, read_series
+from lab.kernel.sources import enclosing_tree, parse_source
 from lab.results.models import Conclusion, RunRecord, Verdict
 from lab.results.runfolder import RunFolder
 from lab.spec.catalog import Catalog
@@ -21,6 +27,7 @@ from lab.workflow.campaigns import (
     Ended,
     Options,
     Previewed,
+    case_record,
     conclude,
     failed,
     interrupted,
@@ -33,6 +40,8 @@ from lab.workflow.campaigns import (
 SERIES_FOLDER = "series"
 """Of a run: holds the copy of the series that is judged, under the name it came with."""
 
+SMOKE_CASE = "smoke/boot"
+
 NOTHING_BUILT = Verdict(
     verdict=Conclusion.PASS,
     stage="build",
@@ -40,37 +49,59 @@ NOTHING_BUILT = Verdict(
 )
 
 
-def start_validation(mbox: Path, base: str | None, cases: Sequence[str], options: Options) -> RunFolder:
-    """Read the series, choose the cases, and write down what is to be done; nothing is built yet."""
-    record = _record(read_series(mbox), base, cases, options)
+@dataclass(frozen=True)
+class Question:
+    """What is to be validated."""
+
+    series: str  # a file, a folder, a commit range, "-" or a message-id
+    base: str | None = None  # None: see lab.kernel.base
+    cases: tuple[str, ...] = ()  # none: those that are about what the series touches
+    each_patch: bool = False  # boot the smoke case after every patch as well
+    folder: Path = field(default_factory=Path.cwd)  # where the user stands
+
+
+def start_validation(question: Question, options: Options) -> RunFolder:
+    """Read the series, choose base and cases, and write down what is to be done; nothing is built yet."""
+    with files.scratch(files.cache_dir("series") / "gathered") as kept:
+        series = read_series(gather_series(question.series, kept, question.folder))
+    record = _record(series, question, options)
     run = RunFolder.create(record)
-    kept = run.path / record.series
-    kept.parent.mkdir()
-    shutil.copyfile(mbox, kept)
+    files.write_whole(run.path / record.series, series.raw)
     return run
 
 
-def _record(series: Series, base: str | None, cases: Sequence[str], options: Options) -> RunRecord:
+def _record(series: Series, question: Question, options: Options) -> RunRecord:
     catalog = Catalog.load()
-    chosen = choose_cases(catalog, series, cases)
-    record = new_record("validate", series.name, catalog, chosen, ("base", "patched"), options)
-    choice = "given with --base" if base else "no base was given: the distribution's stock kernel"
+    base = choose_base(series, question.base, enclosing_tree(question.folder))
+    chosen = choose_cases(catalog, series, question.cases)
+    record = new_record("validate", series.name, catalog, chosen, (BASE, PATCHED), options)
+    if question.each_patch:
+        record = _with_steps(record, catalog.case(SMOKE_CASE), len(series.patches), options)
     return record.model_copy(
         update={
             "series": f"{SERIES_FOLDER}/{series.path.name}",
             "title": series.title,
-            "base_source": base or "stock",
-            "base_choice": choice,
+            "base_source": str(parse_source(base.source)),
+            "base_choice": base.why,
         }
     )
 
 
-def preview(mbox: Path, base: str | None, cases: Sequence[str], options: Options) -> list[Previewed]:
-    """What `validate` would boot: builds both kernels, boots nothing."""
-    series = read_series(mbox)
-    record = _record(series, base, cases, options)
-    before, *steps = build_steps(obtain(record.base_source, with_build=True), series)
-    return preview_trials(Bench.set_up(), record, {"base": before, "patched": steps[-1]})
+def _with_steps(record: RunRecord, smoke: Case, patches: int, options: Options) -> RunRecord:
+    """The record with a smoke boot after every patch but the last, which the other cases boot anyway."""
+    roles = [step_role(number) for number in range(1, patches)]
+    machines = options.machines or smoke.machines
+    steps = plan_trials([smoke], roles, clock=options.clock, machines=machines, first=len(record.plan) + 1)
+    cases = {**record.cases, smoke.name: case_record(smoke)}
+    return record.model_copy(update={"plan": (*record.plan, *steps), "cases": cases})
+
+
+def preview(question: Question, options: Options) -> list[Previewed]:
+    """What `validate` would boot: builds every kernel, boots nothing."""
+    with files.scratch(files.cache_dir("series") / "gathered") as kept:
+        series = read_series(gather_series(question.series, kept, question.folder))
+    record = _record(series, question, options)
+    return preview_trials(Bench.set_up(), record, _kernels(record, series))
 
 
 def validate(run: RunFolder) -> Ended:
@@ -80,11 +111,10 @@ def validate(run: RunFolder) -> Ended:
         try:
             bench = Bench.set_up()
             series = read_series(run.path / record.series)
-            base, *steps = build_steps(obtain(record.base_source, with_build=True), series)
-            patched = steps[-1]
-            if base.record.build_id == patched.record.build_id:
+            kernels = _kernels(record, series)
+            if kernels[BASE].record.build_id == kernels[PATCHED].record.build_id:
                 return conclude(run, rejection=NOTHING_BUILT)
-            run_trials(bench, run, {"base": base, "patched": patched})
+            run_trials(bench, run, kernels)
             return conclude(run)
         except SeriesError as error:
             return conclude(run, rejection=reject(error))
@@ -93,6 +123,15 @@ def validate(run: RunFolder) -> Ended:
             raise interrupted(run, "validate") from None
         except InfraError as error:
             raise failed(error, run, "validate") from error.__cause__
+
+
+def _kernels(record: RunRecord, series: Series) -> dict[str, Kernel]:
+    """Base, patched, and the steps between them that the plan boots; every patch has been built."""
+    base, *steps = obtain_steps(record.base_source, series, kconfig=record.kconfig)
+    between = {step_role(number): kernel for number, kernel in enumerate(steps[:-1], 1)}
+    planned = {trial.role for trial in record.plan}
+    wanted = {role: kernel for role, kernel in between.items() if role in planned}
+    return {BASE: base, PATCHED: steps[-1], **wanted}
 
 
 def choose_cases(catalog: Catalog, series: Series, names: Sequence[str]) -> list[Case]:

@@ -10,9 +10,8 @@ import pytest
 
 from lab.errors import InfraError, UserError
 from lab.kernel import fit
-from lab.kernel.kernel import Kernel
+from lab.kernel.kernel import Kernel, kernel_id
 from lab.kernel.module_build import first_error
-from lab.kernel.obtain import kernel_id
 from lab.results.models import KernelRecord
 
 RELEASE = "6.1.0-test"
@@ -149,7 +148,7 @@ def test_module_that_does_not_fit(kernel: Kernel, tmp_path: Path, monkeypatch: p
         check(kernel, tmp_path, magic="6.1.0-other SMP", exports=OURS, imports={})
     with pytest.raises(InfraError, match="drm_a"):
         check(kernel, tmp_path, exports=OURS, imports={"drm_a": 9})
-    monkeypatch.setattr(fit, "_imports", lambda _module: {"ttm_a": 2})
+    monkeypatch.setattr(fit, "_imports", lambda _base, _module: {"ttm_a": 2})
     with pytest.raises(UserError, match=r"ttm_a \(used by qxl\)"):
         check(kernel, tmp_path, exports=OURS.replace("2", "3"), imports={})
     with pytest.raises(UserError, match="ttm_a"):
@@ -160,7 +159,7 @@ def test_changed_export_that_nobody_uses(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An export may change if no stock module imports it."""
-    monkeypatch.setattr(fit, "_imports", lambda _module: {"drm_a": 1})
+    monkeypatch.setattr(fit, "_imports", lambda _base, _module: {"drm_a": 1})
     check(kernel, tmp_path, exports="", imports={})
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packages and kernels from the text that apt prints, and the care taken with files."""
+"""Packages from the text that apt prints, the order of versions, and the care taken with files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.errors import InfraError, UserError
-from lab.kernel import sources
+from lab.errors import InfraError
 from lab.kernel.debversion import version_key
-from lab.kernel.packages import Package, PackageRoot, extract, parse_packages
-from lab.kernel.sources import KernelSource, index_kernels, parse_source
+from lab.kernel.packages import Package, PackageRoot, extract, extract_file, parse_packages
 
 
 def stanza(name: str, version: str, depends: str = "") -> str:
@@ -28,100 +26,11 @@ def stanza(name: str, version: str, depends: str = "") -> str:
     )
 
 
-def kernel(abi: str, version: str, series: str, *, kbuild: str = "") -> str:
-    kbuild_name = kbuild or f"linux-kbuild-{abi}"
-    return (
-        stanza(f"linux-image-{abi}-amd64", version, "kmod, initramfs-tools")
-        + stanza(
-            f"linux-headers-{abi}-amd64", version, f"linux-headers-{abi}-common (= {version}), {kbuild_name}"
-        )
-        + stanza(f"linux-headers-{abi}-common", version)
-        + stanza(f"linux-source-{series}", version)
-    )
-
-
-INDEX = (
-    stanza("linux-image-amd64", "6.1.192-2", "linux-image-6.1.0-56-amd64 (= 6.1.192-2)")
-    + stanza("linux-image-amd64", "6.1.176-1", "linux-image-6.1.0-50-amd64 (= 6.1.176-1)")
-    + stanza("linux-image-6.12-amd64", "6.12.117-1~deb12u1", "linux-image-6.12.117+deb12-amd64 (= x)")
-    + kernel("6.1.0-56", "6.1.192-2", "6.1", kbuild="linux-kbuild-6.1 (>= 6.1.192-2)")
-    + kernel("6.1.0-54", "6.1.190-1", "6.1", kbuild="linux-kbuild-6.1 (>= 6.1.190-1)")
-    + kernel("6.12.117+deb12", "6.12.117-1~deb12u1", "6.12")
-    + kernel("6.12.99+deb12", "6.12.99-1~deb12u1", "6.12")
-    + stanza("linux-kbuild-6.1", "6.1.192-2")
-    + stanza("linux-kbuild-6.1", "6.1.176-1")
-    + stanza("linux-kbuild-6.12.117+deb12", "6.12.117-1~deb12u1")
-    + stanza("linux-image-6.1.0-56-cloud-amd64", "6.1.192-2", "kmod")
-    + stanza("linux-image-6.1.0-56-rt-amd64", "6.1.192-2", "kmod")
-    + stanza("linux-image-6.1.0-56-amd64-dbg", "6.1.192-2")
-    + stanza("linux-image-6.1.0-40-amd64-unsigned", "6.1.150-1")
-)
-
-
-def select(text: str) -> sources.KernelPackages:
-    return sources._select(parse_source(text), index_kernels(parse_packages(INDEX), {}))
-
-
 def test_stanzas() -> None:
     """Fields are read; a stanza without a digest cannot be verified and is left out."""
     found = parse_packages(stanza("a", "1") + "Package: b\nVersion: 1\nFilename: x\n\n" + stanza("a", "1"))
     assert [(p.name, p.version, p.size, p.filename) for p in found] == [("a", "1", 1000, "pool/a.deb")]
     assert parse_packages("") == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "release"),
-    [
-        ("stock", "6.1.0-56-amd64"),
-        ("debian:6.12", "6.12.117+deb12-amd64"),
-        ("debian:6.12.99", "6.12.99+deb12-amd64"),
-        ("debian:6.12.117-1~deb12u1", "6.12.117+deb12-amd64"),
-        ("debian:6.1", "6.1.0-56-amd64"),
-        ("debian:6.1.190", "6.1.0-54-amd64"),
-    ],
-)
-def test_selection(text: str, release: str) -> None:
-    """A series means its newest version by Debian's order; `debian:6.1` does not mean 6.12."""
-    assert select(text).release == release
-
-
-def test_flavours_and_metapackages_are_no_kernels() -> None:
-    """cloud, rt, -dbg, -unsigned and metapackages are not offered."""
-    releases = [k.release for k in index_kernels(parse_packages(INDEX), {}).kernels]
-    assert releases == ["6.12.117+deb12-amd64", "6.12.99+deb12-amd64", "6.1.0-56-amd64", "6.1.0-54-amd64"]
-
-
-def test_completeness() -> None:
-    """All parts must be of the image's version; only kbuild may be what the headers accept."""
-    assert select("stock").missing == ()
-    older = select("debian:6.1.190")
-    assert older.missing == ()
-    assert older.kbuild is not None
-    assert older.kbuild.version == "6.1.192-2"
-    assert select("debian:6.12.99").missing == ("kbuild tools",)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "stok", "debian:", "debian:latest", "git:6.1", "debian:6", "debian:6.1/../x"]
-)
-def test_bad_source(text: str) -> None:
-    """What is no kernel source is refused with what can be written."""
-    with pytest.raises(UserError, match=r"debian:6\.12"):
-        parse_source(text)
-
-
-def test_unknown_version_names_the_nearest() -> None:
-    """A version that no suite has is answered with those that one has."""
-    with pytest.raises(UserError, match=r"6\.12\.117"):
-        select("debian:6.12.118")
-    assert str(KernelSource("debian", "6.1")) == "debian:6.1"
-
-
-def test_no_metapackage() -> None:
-    """`stock` without the distribution's metapackage is the machine's problem."""
-    index = index_kernels(parse_packages(kernel("6.1.0-56", "6.1.192-2", "6.1")), {})
-    with pytest.raises(InfraError, match="linux-image-amd64"):
-        sources._select(parse_source("stock"), index)
 
 
 VERSIONS = [
@@ -192,6 +101,7 @@ def test_extract_drops_set_id_bits(tmp_path: Path) -> None:
     into.mkdir()
     extract([tmp_path / "x.deb"], into)
     assert (into / "su").stat().st_mode & 0o7777 == 0o755
+    assert extract_file(tmp_path / "x.deb", "./su", into).read_text() == "#!/bin/sh\n"
     (tmp_path / "bad.deb").write_bytes(b"no package")
     with pytest.raises(InfraError):
         extract([tmp_path / "bad.deb"], into)

@@ -60,8 +60,8 @@ class Ran:
 Lab = Callable[..., Ran]
 
 
-def run_lab(*words: str | Path, state: Path) -> Ran:
+def run_lab(*words: str | Path, state: Path, seconds: float = SECONDS) -> Ran:
     """Run `lab WORDS` to its end in a process of its own."""
     argv = [sys.executable, "-m", "lab", *map(str, words)]
-    done = proc.run(argv, timeout=SECONDS, check=False, env={**os.environ, "LAB_STATE": str(state)})
+    done = proc.run(argv, timeout=seconds, check=False, env={**os.environ, "LAB_STATE": str(state)})
     return Ran(done.code, done.text, done.errors, state)

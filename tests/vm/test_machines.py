@@ -31,7 +31,7 @@ def test_presets_boot_and_run_what_they_can(lab: Lab) -> None:
     assert {one.outcome for where, one in found.items() if where not in skipped} == {Outcome.PASS}
     assert len(found) == 12
     faults = {where: one.value("faults") for where, one in found.items() if one.measurements}
-    # TTM maps 16 of 2048 pages a fault, the shmem helpers one of 1024; their first is touched before the span.
+    # TTM maps 16 of 2048 pages a fault, the shmem helpers one of 1024; their first is touched before.
     assert {where: int(count.value) for where, count in faults.items() if count} == {
         (TTM, "qxl"): 128,
         (TTM, "bochs"): 128,

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A bootable kernel from a source tree and a configuration, with or without a series; the same one is never
+built twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lab import files, log, proc
+from lab.errors import InfraError, Interrupted, LabError, SeriesError, UserError
+from lab.kernel import planner
+from lab.kernel.buildlog import bad_compiler, first_error
+from lab.kernel.configure import Config, configure, decides_config, kept_config
+from lab.kernel.fixes import fixes_for
+from lab.kernel.kernel import Kernel, kernel_id
+from lab.kernel.objects import ObjectTree
+from lab.kernel.overlay import apply_series
+from lab.kernel.progress import Learned, Memory, Progress
+from lab.kernel.series import Patch, Series
+from lab.kernel.stamps import as_last_built
+from lab.kernel.toolchain import Toolchain, toolchain
+from lab.kernel.vmlinux import has_pvh_note
+from lab.kernel.work_copy import SourceTree
+from lab.results.models import KernelRecord, Record
+
+MANIFEST = "manifest.json"
+IMAGES = {"vmlinux": "vmlinux", "bzImage": "arch/x86/boot/bzImage"}
+
+
+class FullManifest(Record):
+    """A finished build: what is in its folder, by digest."""
+
+    release: str
+    image: str  # "vmlinux", or "bzImage" where the configuration lets QEMU enter no ELF file
+    contents: dict[str, str]  # path below the folder -> sha256
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One kernel to be built."""
+
+    tree: SourceTree
+    objects: ObjectTree
+    name: str  # as the user would write it
+    fixes: tuple[Patch, ...]
+    series: Series | None
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        return (*self.fixes, *(self.series.patches if self.series else ()))
+
+    @property
+    def touched(self) -> set[str]:
+        return {path for patch in self.patches for path in patch.touched}
+
+    @property
+    def config_changes(self) -> str:
+        """A digest of the patches if they can change the configuration, else ""."""
+        return self._diffs if decides_config(self.touched) else ""
+
+    @property
+    def _diffs(self) -> str:
+        # The diffs themselves and not their patch ids, which are blind to white space.
+        return files.sha256_text(*[patch.diff for patch in self.patches])
+
+    def key(self, config: Config) -> str:
+        tools = (self.objects.toolchain.version, *self.objects.toolchain.make_flags)
+        return files.sha256_text(self.tree.identity, self._diffs, config.digest, *tools)[:16]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}{f' + {self.series.name}' if self.series else ''}, {self.objects.kconfig}"
+
+
+def build_kernel(
+    tree: SourceTree, kconfig: str, *, name: str, series: Series | None = None, tools: Toolchain | None = None
+) -> Kernel:
+    """The kernel of a tree under a configuration such as `lean+drm`, with `series` applied.
+
+    The caller holds the tree (trees.checked_out). Raises UserError for a configuration that cannot be had,
+    SeriesError if the series does not apply or compile, InfraError if the tree does not build without it or
+    the disk is full, Interrupted on ^C; the next call goes on from the objects that are there.
+    """
+    tools = tools or toolchain()
+    objects = ObjectTree(tree.path, kconfig, tools)
+    job = _Job(tree, objects, name, fixes_for(tree.version), series)
+    config = kept_config(tree, objects, job.config_changes)
+    if config is not None:
+        final = files.cache_dir("builds") / job.key(config)
+        if (manifest := _intact(final)) is not None:
+            return _kernel(job, config, final, manifest)
+    with objects.held(), apply_series(tree, job.patches):
+        config = configure(tree, objects, job.config_changes)
+        final = files.cache_dir("builds") / job.key(config)
+        manifest = _intact(final)
+        if manifest is None:
+            with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
+                manifest = _built(job, config, final)
+    return _kernel(job, config, final, manifest)
+
+
+def build_steps(
+    tree: SourceTree, kconfig: str, series: Series, *, name: str, tools: Toolchain | None = None
+) -> tuple[Kernel, ...]:
+    """The base, then the kernel after each patch of the series; the last is the patched kernel.
+
+    Raises as `build_kernel`; a series that touches nothing that is built gives equal `build_id`s.
+    """
+    base = build_kernel(tree, kconfig, name=name, tools=tools)
+    begun = [series.first(number) for number in range(1, len(series.patches) + 1)]
+    what = plan_for(tree, base, series)
+    if isinstance(what, planner.Nothing):
+        log.info(f"nothing to build: {what.reason}")
+        return base, *(_named(base, name, which) for which in begun)
+    log.info(f"the series changes {what}")
+    return base, *(build_kernel(tree, kconfig, name=name, series=which, tools=tools) for which in begun)
+
+
+def plan_for(tree: SourceTree, base: Kernel, series: Series) -> planner.Plan:
+    """What a series makes necessary to build."""
+
+    def makefile(directory: str) -> str | None:
+        found = (tree.path / directory / name for name in ("Kbuild", "Makefile"))
+        return next((path.read_text(errors="replace") for path in found if path.is_file()), None)
+
+    return planner.plan(series.touched, makefile, planner.parse_config(base.config.read_text()))
+
+
+def _named(kernel: Kernel, name: str, series: Series) -> Kernel:
+    ids = tuple(patch.patch_id for patch in series.patches)
+    record = kernel.record.model_copy(update={"name": f"{name} + {series.name}", "patch_ids": ids})
+    return replace(kernel, record=record)
+
+
+def _built(job: _Job, config: Config, final: Path) -> FullManifest:
+    image = "vmlinux" if config.values.get("CONFIG_PVH") == "y" else "bzImage"
+    with log.step(f"building {job.title}") as tell, files.made_whole(final) as made:
+        kept = final.with_name(f"{final.name}.log")
+        memory = Memory(f"{job.objects.kconfig} {job.tree.version.rpartition('.')[0]}")
+        learned = None if job.objects.complete else memory.recall()
+        progress = Progress(tell, learned, done_before=job.objects.steps_before)
+        try:
+            done = job.objects.make(
+                [image, "modules"], log=kept, stranger=job.series is not None, watch=progress.feed
+            )
+        except Interrupted as error:
+            job.objects.note_steps(job.objects.steps_before + progress.steps)
+            raise Interrupted(
+                f"interrupted while building {job.title} ({progress.text()}); the next run goes on from there"
+            ) from error
+        if done.code != 0:
+            raise _failure(job, done, kept)
+        if not job.objects.complete and job.objects.steps_before == 0:
+            memory.keep(Learned(steps=progress.steps, seconds=progress.seconds))
+        job.objects.note_complete()
+        return _copied_out(job, image, made)
+
+
+def _failure(job: _Job, done: proc.Finished, kept: Path) -> LabError:
+    """Whose fault it is that make failed."""
+    done.check_room()
+    error = first_error(done.text, {"/src/": "", "/obj/": ""})
+    hint = f"the whole log is {kept}"
+    if words := bad_compiler(done.text):
+        return UserError(
+            f"{job.title} cannot be built with {job.objects.toolchain.version}: {words}", hint=hint
+        )
+    if job.series is None:
+        return InfraError(f"{job.title} does not build even without a series: {error}", hint=hint)
+    return SeriesError(
+        f"{job.series.name} does not build on {job.name} with {job.series.last}: {error}",
+        stage="build",
+        evidence=done.text[-16384:],
+        hint=hint,
+    )
+
+
+def _copied_out(job: _Job, image: str, into: Path) -> FullManifest:
+    """Image, configuration and modules, as the build's own rules install them."""
+    done = job.objects.make(
+        ["INSTALL_MOD_PATH=/out", "modules_install"], out=into, stranger=job.series is not None
+    )
+    if done.code == 0:
+        done = job.objects.run(
+            ["cp", "--dereference", f"/obj/{IMAGES[image]}", "/obj/.config", "/out/"], out=into
+        )
+    if done.code != 0:
+        done.check_room()
+        raise InfraError(
+            f"{job.title} was built, but cannot be installed: {first_error(done.text + done.errors)}"
+        )
+    contents = _plain_files(into)
+    folders = [path.name for path in (into / "lib/modules").iterdir()]
+    if len(folders) != 1 or Path(IMAGES[image]).name not in contents:
+        raise InfraError(f"{job.title} was built, but left no image and modules of one release")
+    manifest = FullManifest(release=folders[0], image=Path(IMAGES[image]).name, contents=contents)
+    files.write_whole(into / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+    return manifest
+
+
+def _plain_files(folder: Path) -> dict[str, str]:
+    """Digests of all files; links are removed, as a stranger's build could point them anywhere."""
+    contents = {}
+    for top, below, names in os.walk(folder):
+        for name in [*below, *names]:
+            path = Path(top, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode):
+                contents[str(path.relative_to(folder))] = files.sha256_file(path)
+            elif not stat.S_ISDIR(mode):
+                path.unlink()
+        below[:] = [name for name in below if Path(top, name).is_dir()]
+    return dict(sorted(contents.items()))
+
+
+def _intact(folder: Path) -> FullManifest | None:
+    """The manifest, if all it names is there unharmed; a damaged folder is removed."""
+    if not folder.exists():
+        return None
+    try:
+        manifest = FullManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        if all(files.sha256_file(folder / name) == digest for name, digest in manifest.contents.items()):
+            return manifest
+    except (OSError, ValidationError):
+        pass
+    log.info(f"{folder} is damaged: removed, will be built again")
+    shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def _kernel(job: _Job, config: Config, folder: Path, manifest: FullManifest) -> Kernel:
+    contents = manifest.contents
+    image = folder / manifest.image
+    modules = {name: digest for name, digest in contents.items() if name.endswith(".ko")}
+    record = KernelRecord(
+        id=kernel_id(contents[manifest.image], config.digest, modules),
+        name=f"{job.name} + {job.series.name}" if job.series else job.name,
+        release=manifest.release,
+        version=job.tree.version,
+        source=job.tree.origin,
+        image_sha256=contents[manifest.image],
+        config_sha256=contents[".config"],
+        compiler=job.objects.toolchain.version,
+        kconfig=config.name,
+        debug_options=config.debug_options,
+        patch_ids=tuple(patch.patch_id for patch in job.series.patches) if job.series else (),
+        build_id=files.sha256_text(
+            *[part for item in {manifest.image: contents[manifest.image], **modules}.items() for part in item]
+        ),
+    )
+    elf = image if manifest.image == "vmlinux" and has_pvh_note(image) else None
+    return Kernel(record=record, vmlinuz=image, vmlinux=elf, root=folder, config=folder / ".config")
+
+
+def _build_id(built: Mapping[str, str]) -> str:
+    return files.sha256_text(*[part for item in sorted(built.items()) for part in item])

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A git repository of the lab's own beside a work copy: it reads the user's objects and writes only its own.
+
+The user's repository is only asked questions: its work tree, index, branches and objects stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import log, proc
+from lab.errors import InfraError, UserError, did_you_mean
+
+ASK_SECONDS = 120
+COPY_SECONDS = 3600
+"""Reading a whole kernel tree in or writing it out, or fetching one."""
+
+# Questions must neither refresh the user's index nor start what his configuration names.
+QUIET = (
+    *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "core.hooksPath=/dev/null"),
+    *("-c", "gc.auto=0", "-c", "maintenance.auto=false"),
+)
+ASKING = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+FETCHING = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
+ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
+COMMANDS = ("init", "add", "write-tree", "diff-tree", "read-tree", "rev-parse")
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """A git repository of the user's."""
+
+    path: Path  # where git is asked
+    top: Path | None  # of the work tree; None for a bare one
+    objects: Path
+    index: Path
+    excludes: Path  # ignore rules beside those in the tree
+    object_format: str
+
+    def commit(self, revision: str) -> str:
+        """The full name of a commit; UserError if there is none of that name."""
+        found = ask(self.path, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        if found is None:
+            names = (ask(self.path, "for-each-ref", "--format=%(refname:short)") or "").split()
+            raise UserError(
+                f"{self.path} has no revision {revision}", hint=did_you_mean(revision, names) if names else ""
+            )
+        return found.strip()
+
+    @property
+    def head(self) -> str | None:
+        """The commit that is checked out; None in a repository without one."""
+        found = ask(self.path, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        return found.strip() if found else None
+
+
+def ask(path: Path, *arguments: str) -> str | None:
+    """What git says about the user's repository, which it must not change; None if it fails."""
+    done = _ask_theirs(path, arguments)
+    return done.text if done.code == 0 else None
+
+
+def _ask_theirs(path: Path, arguments: Sequence[str]) -> proc.Finished:
+    argv = [_git(), *QUIET, "-C", str(path), *arguments]
+    return proc.run(argv, timeout=ASK_SECONDS, check=False, env={**_inherited(), **ASKING})
+
+
+PLACES = ("--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude")
+
+
+def repository_at(path: Path) -> Theirs | None:
+    """The repository that `path` lies in; None if it lies in none.
+
+    Raises UserError if git refuses to read it, as it does with other users' repositories.
+    """
+    done = _ask_theirs(path, ("rev-parse", "--show-object-format", "--is-bare-repository", *PLACES))
+    if done.code != 0:
+        said = done.errors.strip().splitlines() or ["git did not say why"]
+        if "not a git repository" in said[0] and not (path / ".git").exists():
+            return None
+        hint = f"it must be yours, or: git config --global --add safe.directory {path}"
+        raise UserError(f"git cannot read {path}: {said[0]}", hint=hint)
+    object_format, bare, *places = done.text.splitlines()
+    objects, index, excludes = ((path / place).resolve() for place in places)
+    top = None if bare == "true" else ask(path, "rev-parse", "--show-toplevel")
+    return Theirs(path, Path(top.rstrip("\n")) if top else None, objects, index, excludes, object_format)
+
+
+class GitStore:
+    """The lab's repository in `folder`, and the work copy that it keeps. The caller holds a lock on both.
+
+    Objects of `theirs` are read as well, but only where none is written: git gives an object that it was to
+    write and finds elsewhere a new time, and nothing of the user's is to be changed.
+    """
+
+    def __init__(self, folder: Path, theirs: Theirs | None = None) -> None:
+        self.folder = folder
+        self._theirs = theirs
+        self._make()
+
+    def _make(self) -> None:
+        for stale in self.folder.glob("*.lock"):  # of a lab that was killed; we hold the lock that counts
+            stale.unlink()
+        if not (self.folder / "HEAD").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            object_format = self._theirs.object_format if self._theirs else "sha1"
+            self._run("init", "--quiet", "--bare", f"--object-format={object_format}", str(self.folder))
+
+    @property
+    def _reading(self) -> dict[str, str]:
+        """Environment of commands that write no object."""
+        if self._theirs is None:
+            return {}
+        quoted = str(self._theirs.objects).replace("\\", "\\\\").replace('"', '\\"')
+        return {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'}
+
+    def fetch(self, url: str, revision: str) -> str:
+        """Fetch one revision without its history; returns the commit.
+
+        Where the server cannot be reached, the commit that was fetched for this revision last is taken.
+        """
+        kept = f"refs/lab/{revision.encode().hex()[:200]}"
+        known = self._ask("rev-parse", "--verify", "--quiet", f"{kept}^{{commit}}")
+        if known and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", revision) and known.strip() == revision:
+            return revision
+        argv = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "--", url]
+        with log.step(f"fetching {revision} of {url}"):
+            # With the user's configuration: proxies, credentials and insteadOf are in it.
+            done = self._call([*argv, f"+{revision}:{kept}"], COPY_SECONDS, {**_inherited(), **FETCHING})
+        if done.code != 0:
+            said = done.errors.strip().splitlines() or ["git did not say why"]
+            if "couldn't find remote ref" in done.errors or "not our ref" in done.errors:
+                hint = "name a branch, a tag or a whole commit id"
+                raise UserError(f"{url} has no revision {revision}", hint=hint)
+            if not known:
+                hint = "check the network and the URL"
+                raise InfraError(f"cannot fetch {revision} of {url}: {said[-1]}", hint=hint)
+            log.info(f"cannot fetch {revision} of {url} ({said[-1]}); going on with {known.strip()[:12]}")
+        return self._said("rev-parse", "--verify", f"{kept}^{{commit}}")
+
+    def tree_of(self, commit: str) -> str:
+        """The tree of a commit."""
+        return self._said("rev-parse", "--verify", f"{commit}^{{tree}}")
+
+    def capture(self, work_tree: Path) -> str:
+        """The tree that a work tree is now, with all that is neither committed nor ignored.
+
+        The user's index tells which files are unchanged since git last looked; we work on a copy of it.
+        """
+        index, theirs = self.folder / "capture.index", self._theirs
+        if theirs is not None:
+            try:
+                shutil.copyfile(theirs.index, index)
+                for shared in theirs.index.parent.glob("sharedindex.*"):
+                    shutil.copyfile(shared, self.folder / shared.name)
+            except FileNotFoundError:
+                index.unlink(missing_ok=True)
+        options = ["-c", f"core.excludesFile={theirs.excludes if theirs else '/dev/null'}"]
+        env = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(work_tree)}
+        self._run(*options, "-C", str(work_tree), "add", "--all", "--", ".", env=env)
+        # What is unchanged is in their repository only.
+        return self._run("write-tree", "--missing-ok", env=env).text.strip()
+
+    def changed(self, commit: str, tree: str) -> tuple[str, ...]:
+        """Paths in which a tree differs from a commit."""
+        argv = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit, tree)
+        return tuple(name for name in self._run(*argv, env=self._reading).text.split("\0") if name)
+
+    def read(self, tree: str, path: str) -> str | None:
+        """The text of a file in a tree; None if there is none."""
+        return self._ask("cat-file", "blob", f"{tree}:{path}")
+
+    def check_out(self, tree: str, into: Path) -> None:
+        """Make `into` that tree; only files whose content differs are written."""
+        into.mkdir(exist_ok=True)
+        place = {"GIT_INDEX_FILE": str(self.folder / "work.index"), "GIT_WORK_TREE": str(into)}
+        self._run("read-tree", "--reset", "-u", tree, env={**self._reading, **place})
+
+    def _said(self, *arguments: str) -> str:
+        return self._run(*arguments, env=self._reading).text.strip()
+
+    def _ask(self, *arguments: str) -> str | None:
+        done = self._call(arguments, ASK_SECONDS, {**ALONE, **self._reading})
+        return done.text if done.code == 0 else None
+
+    def _run(self, *arguments: str, env: Mapping[str, str] | None = None) -> proc.Finished:
+        done = self._call(arguments, COPY_SECONDS, {**ALONE, **(env or {})})
+        if done.code != 0:
+            command = next(word for word in arguments if word in COMMANDS)
+            raise InfraError(
+                f"git {command} failed in {self.folder}: {done.errors.strip()[-500:] or done.code}",
+                hint=f"is the disk full? If not, remove {self.folder.parent}; the lab makes it again",
+            )
+        return done
+
+    def _call(self, arguments: Sequence[str], seconds: float, env: Mapping[str, str]) -> proc.Finished:
+        where = {"GIT_DIR": str(self.folder)}
+        return proc.run([_git(), *QUIET, *arguments], timeout=seconds, check=False, env={**where, **env})
+
+
+def _git() -> str:
+    return proc.needed("git", package="git", why="kernel trees are read with it")
+
+
+def _inherited() -> dict[str, str]:
+    """The environment without what a git hook or a script may have set for its own repository."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whole kernels from a tree: with real make in the real sandbox, over a tree that is no kernel."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from fake_tree import fake_tree, mbox
+
+from lab import files
+from lab.errors import InfraError, Interrupted, SeriesError
+from lab.kernel.full_build import build_kernel, build_steps
+from lab.kernel.kernel import Kernel
+from lab.kernel.series import Series, read_series
+from lab.kernel.work_copy import SourceTree
+from lab.waiting import stop_requested
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> SourceTree:
+    return fake_tree(tmp_path / "origin")
+
+
+@pytest.fixture
+def kconfig(tmp_path: Path) -> str:
+    """A configuration of the user's own; without PVH the image is a bzImage."""
+    path = tmp_path / "mine.config"
+    path.write_text("CONFIG_A=y\n")
+    return str(path)
+
+
+def series(tmp_path: Path, file: str, before: str, after: str) -> Series:
+    return read_series(mbox(tmp_path / "change.mbox", file, before, after))
+
+
+def compiled(kernel: Kernel) -> list[str]:
+    """What the build of a kernel made, from its log."""
+    log = kernel.root.with_name(f"{kernel.root.name}.log")
+    return [line.split()[-1] for line in log.read_text().splitlines() if line.startswith("  CC")]
+
+
+def test_base_and_patched(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """Base and patched share their objects: only what the series touches is made again."""
+    change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", "int prefault = 512;")
+    base, patched = build_steps(tree, kconfig, change, name="tree:x")
+    assert sorted(compiled(base)) == ["drivers/ttm.o", "mm/memory.o"]
+    assert compiled(patched) == ["drivers/ttm.o"]
+    assert base.record.image_sha256 == patched.record.image_sha256
+    assert base.record.build_id != patched.record.build_id
+    assert base.module_file("ttm").read_text() == "int prefault = 16;\n"
+    assert patched.module_file("ttm").read_text() == "int prefault = 512;\n"
+    assert patched.record.name == "tree:x + change"
+    assert patched.record.patch_ids
+    assert (tree.path / "drivers/ttm.c").read_text() == "int prefault = 16;\n"
+
+
+def test_never_built_again(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """The same tree, series and configuration are taken from the cache, even when nothing can be built."""
+    change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", "int prefault = 512;")
+    first = build_steps(tree, kconfig, change, name="tree:x")
+    (tree.path / "fail").write_text("exit 1\n")
+    (tree.path / "Makefile").write_text("$(error make was called)\n")
+    assert [k.record for k in build_steps(tree, kconfig, change, name="tree:x")] == [k.record for k in first]
+
+
+def test_other_tree_other_build(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """Another identity is another build, although over the same objects."""
+    base = build_kernel(tree, kconfig, name="tree:x")
+    (tree.path / "mm/memory.c").write_text("int other;\n")
+    other = build_kernel(SourceTree(tree.path, "two", "6.12.7", "it", None), kconfig, name="tree:x")
+    assert other.record.image_sha256 != base.record.image_sha256
+    assert compiled(other) == ["mm/memory.o"]
+
+
+def test_damaged_build(tree: SourceTree, kconfig: str) -> None:
+    """A file of a finished build that was changed is noticed, and the kernel made again."""
+    base = build_kernel(tree, kconfig, name="tree:x")
+    base.vmlinuz.write_text("rot")
+    assert build_kernel(tree, kconfig, name="tree:x").record == base.record
+    assert base.vmlinuz.read_text() != "rot"
+
+
+def test_nothing_built(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """A series that touches nothing that is built gives the base again, under the series' name."""
+    (tree.path / "README").write_text("old\n")
+    base, patched = build_steps(tree, kconfig, series(tmp_path, "README", "old", "new"), name="tree:x")
+    assert base.record.build_id == patched.record.build_id
+    assert patched.record.name == "tree:x + change"
+
+
+def test_series_does_not_compile(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """A failing build of the series is the series' fault, with file and line; the tree is itself again."""
+    (tree.path / "fail").write_text(
+        "grep -q broken mm/memory.c || exit 0\n"
+        "echo '/src/mm/memory.c:1:5: error: unknown type name broken' >&2; exit 1\n"
+    )
+    change = series(tmp_path, "mm/memory.c", "int memory;", "broken memory;")
+    with pytest.raises(SeriesError, match=r": mm/memory\.c:1:5: error: unknown type name broken") as caught:
+        build_steps(tree, kconfig, change, name="tree:x")
+    assert caught.value.stage == "build"
+    assert "log" in caught.value.hint
+    assert (tree.path / "mm/memory.c").read_text() == "int memory;\n"
+
+
+def test_base_does_not_compile(tree: SourceTree, kconfig: str) -> None:
+    """A base that does not build says nothing about a series."""
+    (tree.path / "fail").write_text("echo 'mm/x.c:1:1: error: no' >&2; exit 1\n")
+    with pytest.raises(InfraError, match=r"does not build even without a series: mm/x\.c:1:1"):
+        build_kernel(tree, kconfig, name="tree:x")
+
+
+def test_full_disk(tree: SourceTree, kconfig: str) -> None:
+    """A disk that fills up in the middle is named as that, whatever the compiler made of it."""
+    (tree.path / "fail").write_text("echo 'as: x.o: error: No space left on device' >&2; exit 1\n")
+    with pytest.raises(InfraError, match="no room left"):
+        build_kernel(tree, kconfig, name="tree:x")
+
+
+def test_interrupted(tree: SourceTree, kconfig: str) -> None:
+    """^C ends a build at once; what may be half written is made again, the rest is kept."""
+    (tree.path / "fail").write_text(
+        "[ -e $O/once ] && exit 0\ntouch $O/once; printf half > $O/half.o; printf x > $O/done.txt; sleep 60\n"
+    )
+    objects = files.cache_dir("objects")
+
+    def stop_when_begun() -> None:
+        while not list(objects.glob("*/obj/half.o")):
+            threading.Event().wait(0.02)
+        stop_requested.set()
+
+    threading.Thread(target=stop_when_begun, daemon=True).start()
+    try:
+        with pytest.raises(Interrupted, match="goes on from there"):
+            build_kernel(tree, kconfig, name="tree:x")
+    finally:
+        stop_requested.clear()
+    build_kernel(tree, kconfig, name="tree:x")
+    assert not list(objects.glob("*/obj/half.o"))
+    assert list(objects.glob("*/obj/done.txt"))
+
+
+def test_stranger_is_confined(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """Code that runs while building cannot write to source or host, and links it leaves are removed."""
+    outside = tmp_path / "outside"
+    (tree.path / "fail").write_text(
+        f"touch /src/mm/evil {outside} 2>/dev/null\n"
+        f"[ -e {tmp_path} ] && exit 1; [ -e /etc/passwd ] && exit 1; exit 0\n"
+    )
+    kernel = build_kernel(tree, kconfig, name="tree:x")
+    assert not outside.exists()
+    assert not (tree.path / "mm/evil").exists()
+    assert not (kernel.root / "lib/modules/6.12.7/build").is_symlink()
+
+
+def test_debug_kernel_says_so(tree: SourceTree, tmp_path: Path) -> None:
+    """A kernel with KASAN carries that in its record, so that its times are not judged."""
+    path = tmp_path / "slow.config"
+    path.write_text("CONFIG_A=y\nCONFIG_KASAN=y\n")
+    assert build_kernel(tree, str(path), name="tree:x").record.debug_options == ("KASAN",)
