@@ -119,5 +119,5 @@ def _check(tree: SourceTree, composed: Composed, config: Config) -> None:
 def _why(request: Request, kconfigs: KconfigFiles, config: Config) -> str:
     value = config.values.get(request.symbol, "n")
     if value != "n":
-        return f"is {value}: other options select it"
+        return f"is {value}: another option selects it, or a choice needs it"
     return "is off: " + explain(request.symbol.removeprefix("CONFIG_"), kconfigs, config.values)

@@ -28,7 +28,12 @@ QUIET = (
 ASKING = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 FETCHING = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
 ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
-COMMANDS = ("init", "add", "write-tree", "diff-tree", "read-tree", "rev-parse")
+COMMANDS = ("init", "add", "ls-files", "update-index", "write-tree", "diff-tree", "read-tree", "rev-parse")
+BUILT = (
+    *("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "modules.order", "Module.symvers", ".config*", ".tmp_*"),
+    *("/vmlinux", "/System.map", "/include/config/", "/include/generated/", "/arch/*/include/generated/"),
+)
+"""What a build leaves inside a tree, as git's ignore patterns."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +158,30 @@ class GitStore:
         The user's index tells which files are unchanged since git last looked; we work on a copy of it.
         """
         index, theirs = self.folder / "capture.index", self._theirs
-        if theirs is not None:
-            try:
-                shutil.copyfile(theirs.index, index)
-                for shared in theirs.index.parent.glob("sharedindex.*"):
-                    shutil.copyfile(shared, self.folder / shared.name)
-            except FileNotFoundError:
-                index.unlink(missing_ok=True)
-        options = ["-c", f"core.excludesFile={theirs.excludes if theirs else '/dev/null'}"]
         env = {"GIT_INDEX_FILE": str(index), "GIT_WORK_TREE": str(work_tree)}
-        self._run(*options, "-C", str(work_tree), "add", "--all", "--", ".", env=env)
+        if theirs is None:
+            self._add_plain(work_tree, env)
+            return self._run("write-tree", env=env).text.strip()
+        try:
+            shutil.copyfile(theirs.index, index)
+            for shared in theirs.index.parent.glob("sharedindex.*"):
+                shutil.copyfile(shared, self.folder / shared.name)
+        except FileNotFoundError:
+            index.unlink(missing_ok=True)
+        options = ("-c", f"core.excludesFile={theirs.excludes}", "-C", str(work_tree))
+        self._run(*options, "add", "--all", "--", ".", env=env)
         # What is unchanged is in their repository only.
         return self._run("write-tree", "--missing-ok", env=env).text.strip()
+
+    def _add_plain(self, work_tree: Path, env: Mapping[str, str]) -> None:
+        """A folder that no git knows: all of it but what a build leaves there.
+
+        Its own ignore rules do not count: those of Debian's source packages ignore everything.
+        """
+        excludes = [f"--exclude={pattern}" for pattern in BUILT]
+        listed = self._run("-C", str(work_tree), "ls-files", "-z", "--cached", "--others", *excludes, env=env)
+        argv = ("-C", str(work_tree), "update-index", "--add", "--remove", "-z", "--stdin")
+        self._run(*argv, env=env, data=listed.stdout)
 
     def changed(self, commit: str, tree: str) -> tuple[str, ...]:
         """Paths in which a tree differs from a commit."""
@@ -188,8 +205,10 @@ class GitStore:
         done = self._call(arguments, ASK_SECONDS, {**ALONE, **self._reading})
         return done.text if done.code == 0 else None
 
-    def _run(self, *arguments: str, env: Mapping[str, str] | None = None) -> proc.Finished:
-        done = self._call(arguments, COPY_SECONDS, {**ALONE, **(env or {})})
+    def _run(
+        self, *arguments: str, env: Mapping[str, str] | None = None, data: bytes | None = None
+    ) -> proc.Finished:
+        done = self._call(arguments, COPY_SECONDS, {**ALONE, **(env or {})}, data)
         if done.code != 0:
             command = next(word for word in arguments if word in COMMANDS)
             raise InfraError(
@@ -198,9 +217,12 @@ class GitStore:
             )
         return done
 
-    def _call(self, arguments: Sequence[str], seconds: float, env: Mapping[str, str]) -> proc.Finished:
-        where = {"GIT_DIR": str(self.folder)}
-        return proc.run([_git(), *QUIET, *arguments], timeout=seconds, check=False, env={**where, **env})
+    def _call(
+        self, arguments: Sequence[str], seconds: float, env: Mapping[str, str], data: bytes | None = None
+    ) -> proc.Finished:
+        argv = [_git(), *QUIET, *arguments]
+        env = {"GIT_DIR": str(self.folder), **env}
+        return proc.run(argv, timeout=seconds, check=False, env=env, data=data)
 
 
 def _git() -> str:

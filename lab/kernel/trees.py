@@ -96,7 +96,8 @@ def _from_folder(source: Tree, folder: Path) -> SourceTree:
         hint = f"did you mean tree:{around}?" if around else "its top has Makefile, Kbuild and MAINTAINERS"
         raise UserError(f"{source.path} is not a kernel", hint=hint)
     store = GitStore(folder / "git", theirs)
-    tree = store.capture(source.path)
+    with contextlib.nullcontext() if (folder / "src").exists() else log.step(f"reading {source.path}"):
+        tree = store.capture(source.path)
     head = theirs.head if theirs is not None else None
     changes = store.changed(head, tree) if head is not None else ()
     origin = f"tree {source.path}" + (f" at {head[:12]}" if head else ", which is in no git")

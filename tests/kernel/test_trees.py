@@ -203,9 +203,14 @@ def test_folder_without_git(tmp_path: Path) -> None:
     """A tree that no git knows is used as it is, again after a change, but has no revisions."""
     top = tmp_path / "unpacked"
     write_kernel(top)
+    (top / ".gitignore").write_text("/*\n")  # as in Debian's source packages
+    (top / "mm/memory.o").touch()
     first = tree_of(f"tree:{top}")
+    assert sorted(path.name for path in (first.path / "mm").iterdir()) == ["memory.c"]
     (top / TTM).write_text("int prefault = 64;\n")
+    (top / "mm/memory.c").rename(top / "mm/other.c")
     second = tree_of(f"tree:{top}")
+    assert sorted(path.name for path in (second.path / "mm").iterdir()) == ["other.c"]
     assert first.identity != second.identity
     assert (second.path / TTM).read_text() == "int prefault = 64;\n"
     assert "in no git" in second.origin
