@@ -60,6 +60,9 @@ def kernel_command_line(clock: Clock, accelerator: Accelerator, nonce: str, extr
         # The timer check fails at random when the host is busy, and the emulated TSC is never unstable.
         words += ["no_timer_check", "tsc=reliable"]
     if clock is Clock.VIRTUAL:
+        # Idle time is skipped, so a guest that waits for a thread of QEMU sees minutes pass at once: that is
+        # no hung task. The lab's own deadlines are in the host's time.
+        words.append("sysctl.kernel.hung_task_timeout_secs=0")
         # A layout that is the same in each boot; and no calibration of the local APIC timer, which
         # would busy-wait 100 ms of virtual time, 2 s of the user's (the HPET or PIT ticks instead).
         words += ["nokaslr", "norandmaps", "nolapic_timer"]

@@ -11,7 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
-from lab import files, proc
+from lab import files, log, proc
 from lab.errors import InfraError, UserError
 
 FLAGS = ("-O2", "-static", "-std=gnu11", "-Wall", "-Wextra")
@@ -35,7 +35,8 @@ def build_workload(source: Path, include: Path) -> Path:
     if folder.is_dir():
         if program.is_file() and seal.is_file() and seal.read_text() == files.sha256_file(program):
             return program
-        shutil.rmtree(folder)  # damaged on disk
+        log.info(f"{program} is damaged: it is compiled again")
+        shutil.rmtree(folder, ignore_errors=True)
     with files.made_whole(folder) as building:
         _compile(gcc, source, include, output=building / source.stem, log=folder.with_suffix(".log"))
         files.write_whole(building / "sha256", files.sha256_file(building / source.stem))

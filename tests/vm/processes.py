@@ -119,13 +119,13 @@ class Running:
 
     def unfinished(self) -> list[Path]:
         """Half-made things below cache and state, and all temporary files."""
-        roots = [self.cache, self.state, *self.cache.iterdir(), *self.state.iterdir()]
+        kinds = [*self.cache.iterdir(), *self.state.iterdir()]
         hidden = [
             path
-            for root in roots
-            if not root.is_symlink()  # what is shared with the user's cache
+            for kind in kinds
+            if not kind.is_symlink()  # that is the user's cache, in which others may be at work
             for pattern in (".*", "*/.*", "*/*/.*")
-            for path in root.glob(pattern)
+            for path in kind.glob(pattern)
             if UNFINISHED.fullmatch(path.name)
         ]
         return [*hidden, *(self.folder / "tmp").iterdir(), *(self.folder / "runtime").iterdir()]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,13 @@ from lab.kernel.packages import PackageRoot
 CASE = "prefault/sparse-touch"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All that the tests below want to find in the user's cache is there."""
+    done = run_lab("run", "smoke/boot", CASE, state=tmp_path_factory.mktemp("warm"))
+    assert done.code == 0, done.stderr
+
+
 def _own_copy(cache: Path, kind: str) -> Path:
     """One kind of the user's cache, copied so that it may be harmed."""
     shutil.copytree(files.cache_dir(kind), cache / kind, symlinks=True)
@@ -27,7 +35,6 @@ def _own_copy(cache: Path, kind: str) -> Path:
 
 def test_a_warm_cache_needs_no_network(tmp_path: Path, state: Path) -> None:
     """With an index of last week and no network at all: told in a line, and then it runs."""
-    assert run_lab("run", "smoke/boot", state=state).code == 0  # so that all is there
     cache = partial_cache(tmp_path / "cache", without=("apt",))
     stamp = _own_copy(cache, "apt") / "updated"
     os.utime(stamp, (stamp.stat().st_mtime - 7 * 86400,) * 2)
@@ -39,12 +46,11 @@ def test_a_warm_cache_needs_no_network(tmp_path: Path, state: Path) -> None:
     done = subprocess.run(argv, check=False, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert "package index unreachable" in done.stderr
-    assert "going on with the one that is 168 hours old" in done.stderr
+    assert re.search(r"going on with the one that is 1[6-9]\d hours old", done.stderr)
 
 
 def test_harmed_parts_of_an_initramfs_are_made_again(tmp_path: Path, state: Path) -> None:
-    """Cut archives and a changed workload are named and made again; none becomes a mysterious boot failure."""
-    assert run_lab("run", CASE, state=state).code == 0  # so that all is there
+    """Cut archives and a changed workload are named and made again; no boot fails mysteriously."""
     cache = partial_cache(tmp_path / "cache", without=("images", "workloads"))
     for archive in _own_copy(cache, "images").glob("*.cpio"):
         os.truncate(archive, archive.stat().st_size // 2)
@@ -53,7 +59,7 @@ def test_harmed_parts_of_an_initramfs_are_made_again(tmp_path: Path, state: Path
     with started("run", CASE, folder=tmp_path / "lab", state=state, cache=cache) as lab:
         assert lab.ended(seconds=300) == 0, lab.progress
         assert lab.progress.count("is damaged: it is made again") >= 2
-        assert "bo_touch" in lab.progress
+        assert "bo_touch is damaged: it is compiled again" in lab.progress
         assert lab.unfinished() == []
 
 
