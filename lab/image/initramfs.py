@@ -20,7 +20,7 @@ ORDERS = "orders.cpio"
 
 QUIET_GPU = {"drm_kms_helper": "fbdev_emulation=0"}
 """Module parameters of guests that measure. With a console drawn on the GPU under test, a blinking cursor is
-work for the device: QXL's answer comes from a thread of QEMU, at a moment that no clock of the guest decides."""
+work for the device: QXL answers from a thread of QEMU, at a moment that no clock of the guest decides."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def pack(userland: Path, kernel: Kernel, modules: Sequence[str], job: Job) -> In
     cached = [userland, archive]
     if job.program is not None:
         cached.append(_program_part(job.program))
-    return Initramfs(tuple(cached), _orders_part(job, in_guest))
+    return Initramfs(tuple(cached), orders(job, in_guest))
 
 
 def _module_of(path: str) -> str:
@@ -97,7 +97,8 @@ def _program_part(program: Path) -> Path:
     return kept
 
 
-def _orders_part(job: Job, modules: Sequence[str]) -> bytes:
+def orders(job: Job, modules: Sequence[str]) -> bytes:
+    """The small archive with /lab/job (docs/channel.md) and the files for this guest alone."""
     lines = [f"mode {job.mode}", *(f"module {path}" for path in modules), f"limit {job.output_limit}"]
     if job.mode == "job":
         lines += ["exec /lab/workload", *(f"arg {argument}" for argument in job.arguments)]
