@@ -27,6 +27,9 @@ MANAGERS = {"ttm": "ttm", "shmem": "drm_shmem_helper"}
 """Memory manager -> the kernel module that is in a driver's closure exactly if the driver uses it."""
 
 
+SHMEM_CALLS = b"drm_gem_shmem_"
+
+
 @dataclass(frozen=True)
 class Bench:
     """What every guest of one lab process shares."""
@@ -64,7 +67,11 @@ def memory_manager(gpu: Gpu, kernel: Kernel) -> str | None:
     module = driver_module(gpu, kernel)
     if module is None:
         return None
-    return next((name for name, helper in MANAGERS.items() if kernel.depends_on(module, helper)), None)
+    if kernel.modules.built_in(module):
+        return None  # its dependencies cannot be read; drivers are modules in every kernel the lab builds
+    found = next((name for name, helper in MANAGERS.items() if kernel.depends_on(module, helper)), None)
+    # Up to 5.15 the shmem helpers were part of drm.ko, so only what the driver calls tells.
+    return found or ("shmem" if SHMEM_CALLS in kernel.module_file(module).read_bytes() else None)
 
 
 def machine_modules(machine: Machine, kernel: Kernel) -> list[str]:

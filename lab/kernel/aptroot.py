@@ -166,7 +166,11 @@ class AptRoot:
     ) -> proc.Finished:
         path = proc.needed(program, package="apt", why="kernels are fetched as packages with it")
         argv = [path, "-c", str(self.path / "apt.conf"), *arguments]
-        return proc.run(argv, timeout=timeout, check=False, cwd=cwd)
+        # Interrupted, apt's helpers leave temporary files behind; started by root, they are another user.
+        with files.scratch(self.path / "tmp") as temporary:
+            temporary.chmod(0o1777)
+            env = {**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(temporary)}
+            return proc.run(argv, timeout=timeout, check=False, cwd=cwd, env=env)
 
 
 def _sources_changed() -> float:

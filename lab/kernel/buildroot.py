@@ -67,6 +67,7 @@ def _make(suite: Suite, include: Sequence[str], into: Path) -> None:
     archive, listed = into / "root.tar", into / "apt.sources"
     listed.write_text(suite.sources)
     argv = [mmdebstrap, "--quiet", "--variant=essential", f"--include={','.join(include)}"]
+    argv += [f"--aptopt={option}" for option in _machines_apt_options()]
     argv += ["--architectures=amd64", "--format=tar", suite.name, str(archive), str(listed)]
     done = proc.run(argv, timeout=SECONDS, check=False)
     if done.code != 0:
@@ -84,6 +85,17 @@ def _make(suite: Suite, include: Sequence[str], into: Path) -> None:
         )
     archive.unlink()
     listed.unlink()
+
+
+def _machines_apt_options() -> list[str]:
+    """How the machine's own apt reaches its mirror (proxies, certificates, how it treats old indices).
+
+    mmdebstrap starts from apt's defaults: a mirror behind a proxy, or one that is a snapshot whose
+    indices have expired, would fail although the machine's apt is content with it.
+    """
+    kept = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http", "Acquire::https")
+    dumped = proc.run(["apt-config", "dump", "--format", '%f "%v";%n', *kept], timeout=30, check=False).text
+    return [line for line in dumped.splitlines() if line.startswith(kept) and not line.endswith(' "";')]
 
 
 def _point_at(compiler: str, root: Path) -> None:

@@ -57,6 +57,9 @@ def checked_out(source: Buildable) -> Iterator[SourceTree]:
             tree = make(folder)
         except OSError as error:
             raise files.disk_error(folder, error) from error
+        finally:
+            if not (folder / "src").is_dir():  # it came to nothing
+                shutil.rmtree(folder, ignore_errors=True)
         yield tree
 
 

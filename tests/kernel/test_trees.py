@@ -197,6 +197,7 @@ def test_not_a_kernel(linux: Path, tmp_path: Path) -> None:
         tree_of(f"tree:{tmp_path}/nowhere")
     with pytest.raises(UserError, match="no git repository"):
         tree_of(f"git:{other}@master")
+    assert not [path for path in (Path(os.environ["LAB_CACHE"]) / "trees").iterdir() if path.is_dir()]
 
 
 def test_folder_without_git(tmp_path: Path) -> None:

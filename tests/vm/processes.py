@@ -26,8 +26,6 @@ PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 120.0
 """Seconds until a moment must have come, on a machine that is busy with other things."""
 
-UNFINISHED = re.compile(r"\..+\.\d+\.[^.]*")
-
 
 @dataclass(frozen=True)
 class Process:
@@ -65,6 +63,7 @@ class Running:
     before: set[int]  # our descendants that are not its
     state: Path
     cache: Path
+    shared_memory: set[Path]  # what was there before
 
     def names(self) -> set[str]:
         """Names of all programs that it runs now."""
@@ -118,17 +117,20 @@ class Running:
         return time.monotonic() - start
 
     def unfinished(self) -> list[Path]:
-        """Half-made things below cache and state, and all temporary files."""
-        kinds = [*self.cache.iterdir(), *self.state.iterdir()]
+        """What it left half made below cache and state, where its names carry its id; all temporary files."""
         hidden = [
             path
-            for kind in kinds
-            if not kind.is_symlink()  # that is the user's cache, in which others may be at work
-            for pattern in (".*", "*/.*", "*/*/.*")
-            for path in kind.glob(pattern)
-            if UNFINISHED.fullmatch(path.name)
+            for root in (self.cache, self.state)
+            for pattern in ("*/.*", "*/*/.*", "*/*/*/.*")
+            for path in root.glob(pattern)
+            if re.fullmatch(rf"\..+\.{self.process.pid}\.[^.]*", path.name)
         ]
-        return [*hidden, *(self.folder / "tmp").iterdir(), *(self.folder / "runtime").iterdir()]
+        temporary = {
+            *(self.folder / "tmp").iterdir(),
+            *(self.folder / "runtime").iterdir(),
+            *_shared_memory(),
+        }
+        return [*hidden, *sorted(temporary - self.shared_memory)]
 
 
 @contextlib.contextmanager
@@ -148,12 +150,13 @@ def started(
         "XDG_RUNTIME_DIR": str(folder / "runtime"),
         **environment,
     }
-    _adopt_orphans()
+    adopt_orphans()
+    shared_memory = _shared_memory()
     before = {process.pid for process in descendants(os.getpid())}
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as errors:
         argv = [sys.executable, "-m", "lab", *map(str, words)]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=env)
-    running = Running(process, folder, before, state, cache)
+    running = Running(process, folder, before, state, cache, shared_memory)
     try:
         yield running
     finally:
@@ -164,7 +167,12 @@ def started(
                 os.kill(left.pid, signal.SIGKILL)
 
 
-def _adopt_orphans() -> None:
+def _shared_memory() -> set[Path]:
+    return set(Path("/dev/shm").iterdir())
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever our descendants leave behind."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 

@@ -18,10 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import descendants
+from processes import adopt_orphans, descendants
+
+from lab.results.runfolder import RunFolder
 
 PATIENCE = 120.0
 """Seconds for whatever is waited for, on a machine that is busy with other things."""
+
+LAB = (sys.executable, "-m", "lab")
 
 PROMPT = r"# \x1b\[6n"
 """The guest's prompt, and its question where the cursor is."""
@@ -30,15 +34,14 @@ PROMPT = r"# \x1b\[6n"
 class Terminal:
     """A `lab` on a terminal of its own; we sit at the other end."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *argv: str) -> None:
         self._ours, self._theirs = pty.openpty()
         self.before = termios.tcgetattr(self._theirs)
         self.shown = ""
-        argv = ["setsid", "--ctty", sys.executable, "-m", "lab", *words]
         env = {**os.environ, "TERM": "xterm"}
         env.pop("CI", None)
         self.process = subprocess.Popen(
-            argv, stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, env=env
+            ["setsid", "--ctty", *argv], stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, env=env
         )
 
     @property
@@ -57,6 +60,14 @@ class Terminal:
         self.shown = self.shown[found.end() :]
         return found
 
+    def wait_for_program(self, name: str) -> None:
+        """Wait until it runs a program of that name (as the kernel shows it: 15 characters)."""
+        end = time.monotonic() + PATIENCE
+        while name not in {one.name for one in descendants(self.process.pid)}:
+            assert self.process.poll() is None, self.shown
+            assert time.monotonic() < end, self.shown
+            self._read(0.01)
+
     def ended(self) -> int:
         end = time.monotonic() + PATIENCE
         while self.process.poll() is None:
@@ -66,8 +77,8 @@ class Terminal:
             pass
         return self.process.returncode
 
-    def _read(self) -> bool:
-        if not select.select([self._ours], [], [], 0.1)[0]:
+    def _read(self, seconds: float = 0.1) -> bool:
+        if not select.select([self._ours], [], [], seconds)[0]:
             return False
         self.shown += os.read(self._ours, 1 << 16).decode(errors="replace")
         return True
@@ -82,7 +93,7 @@ class Terminal:
 
 @contextlib.contextmanager
 def terminal(*words: str) -> Iterator[Terminal]:
-    made = Terminal(*words)
+    made = Terminal(*LAB, *words)
     try:
         yield made
     finally:
@@ -110,9 +121,7 @@ def test_ending_a_shell_from_outside_restores_the_terminal(state: Path, key: str
     """^C while it boots, SIGTERM while it serves: 130, the cursor is shown, no key goes astray."""
     with terminal("shell") as shell:
         if key == "booting":
-            while "qemu-system-x86" not in {one.name for one in descendants(shell.process.pid)}:
-                assert shell.process.poll() is None, shell.shown
-                time.sleep(0.01)
+            shell.wait_for_program("qemu-system-x86")
             shell.type("\x03")
         else:
             shell.until(PROMPT)
@@ -133,3 +142,20 @@ def test_a_debugger_can_take_the_guest_before_its_first_instruction(state: Path)
         shell.until(PROMPT)
         shell.type("exit\r")
         assert shell.ended() == 0
+
+
+def test_closing_the_terminal_ends_lab_in_order(state: Path) -> None:
+    """The login shell is killed and its terminal gone: guests end, and what was finished is kept."""
+    adopt_orphans()
+    before = {one.pid for one in descendants(os.getpid())}
+    login = Terminal("sh", "-c", '"$@"; true', "sh", *LAB, "run", "smoke/boot")
+    try:
+        login.wait_for_program("qemu-system-x86")
+        login.process.kill()
+    finally:
+        login.close()
+    end = time.monotonic() + 5
+    while left := [one for one in descendants(os.getpid()) if one.pid not in before]:
+        assert time.monotonic() < end, left
+        time.sleep(0.01)
+    assert RunFolder((state / "runs/latest").resolve()).read().interrupted
