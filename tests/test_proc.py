@@ -121,7 +121,9 @@ def test_a_stream_that_a_fugitive_holds_open_is_not_waited_for(monkeypatch: pyte
     """A daemon in a session of its own keeps our pipe; the program's end is still its end."""
     monkeypatch.setattr(proc, "LAST_WORDS", 0.2)
     start = time.monotonic()
-    done = proc.run(["sh", "-c", "setsid sleep 1000 & echo $!"], timeout=60)
+    # Field 6 of stat is the session: the shell ends only when the daemon has one of its own.
+    own = 'until [ "$(cut -d" " -f6 /proc/$pid/stat)" = "$pid" ]; do :; done'
+    done = proc.run(["sh", "-c", f"setsid sleep 1000 & pid=$!; {own}; echo $pid"], timeout=60)
     fugitive = int(done.text)
     try:
         assert time.monotonic() - start < 10

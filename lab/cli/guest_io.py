@@ -23,6 +23,9 @@ from lab.workflow.guests import OpenGuest, Prepared, Wanted, open_guest, prepare
 if TYPE_CHECKING:
     import paramiko
 
+STATUS_SECONDS = 10.0
+"""How long after the end of a shell's output its exit status may take."""
+
 MAX_STDIN = 64 << 20
 """Bytes of our stdin that are handed to a guest's command."""
 
@@ -116,4 +119,7 @@ def _relay(channel: paramiko.Channel, opened: OpenGuest) -> int:
                 channel.sendall(typed)
         if not ready and opened.guest.exit_status is not None:
             raise InfraError("the guest ended", hint=f"its console is in {opened.folder / 'console.log'}")
-    return channel.recv_exit_status() if channel.exit_status_ready() else 0
+    # The end of the output may come before the status does.
+    if channel.status_event.wait(STATUS_SECONDS) and channel.exit_status_ready():
+        return channel.recv_exit_status()
+    raise InfraError("the guest's shell ended without a status", hint=f"see {opened.folder / 'console.log'}")
