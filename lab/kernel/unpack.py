@@ -116,9 +116,14 @@ class _Member(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         member = super().frombuf(buf, encoding, errors)
-        if member.size > MAX_READ:
-            raise tarfile.ReadError(f"{member.name[:200]!r} is larger than {MAX_READ >> 20} MiB")
+        _refuse_large(member)
         return member
+
+
+def _refuse_large(member: tarfile.TarInfo) -> None:
+    """Asked for each header and for each member: a pax header may state another size than its block."""
+    if member.size > MAX_READ:
+        raise tarfile.ReadError(f"{member.name[:200]!r} is larger than {MAX_READ >> 20} MiB")
 
 
 class _Unpacking:
@@ -132,6 +137,7 @@ class _Unpacking:
         for number, member in enumerate(tar):
             if number >= MAX_MEMBERS:
                 raise tarfile.ReadError(f"it has more than {MAX_MEMBERS} members")
+            _refuse_large(member)
             tar.members = []  # type: ignore[attr-defined]  # or they would all be kept in memory
             self._one(tar, member)
         self._make_links()
