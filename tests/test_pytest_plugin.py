@@ -114,6 +114,18 @@ def test_an_unknown_kernel_is_an_error_of_every_item(tree):
     done.stdout.fnmatch_lines(["*ERROR: the lab could not run this: *no such kernel*"])
 
 
+def test_an_unknown_configuration_is_told_before_anything_is_built(tree):
+    """--lab-kconfig reaches the lab, which knows no such fragment."""
+    kernel = tree.path / "linux"
+    for name in ("Kbuild", "MAINTAINERS"):
+        kernel.mkdir(exist_ok=True)
+        (kernel / name).touch()
+    (kernel / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 1\nEXTRAVERSION =\n")
+    done = run(tree, "--lab-kernel", f"tree:{kernel}", "--lab-kconfig", "lean+dmr")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*ERROR: the lab could not run this: *dmr*"])
+
+
 def test_guests_are_parametrised_by_options_and_marker(pytester):
     """A test with a guest runs on each machine that was asked for; its marker overrides the options."""
     pytester.makepyfile(

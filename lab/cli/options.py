@@ -72,6 +72,12 @@ def accelerator_option(function: F) -> F:
     )(function)
 
 
+def kconfig_option(function: F) -> F:
+    return click.option(
+        "--kconfig", metavar="NAMES", default="lean+drm", help="What a tree is built with (default lean+drm)."
+    )(function)
+
+
 def campaign_options(function: F) -> F:
     """--machine, --clock, --accel, --trials, --kconfig, --resume, --dry-run, --json."""
     decorators = [
@@ -84,12 +90,7 @@ def campaign_options(function: F) -> F:
         ),
         accelerator_option,
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
-        click.option(
-            "--kconfig",
-            metavar="NAMES",
-            default="lean+drm",
-            help="What a tree is built with (default lean+drm).",
-        ),
+        kconfig_option,
         click.option(
             "--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=_complete_runs
         ),

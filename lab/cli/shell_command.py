@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lab.cli.options import accelerator_option, machine_option
+from lab.cli.options import accelerator_option, kconfig_option, machine_option
 
 
 @click.command("shell")
@@ -16,14 +16,17 @@ from lab.cli.options import accelerator_option, machine_option
 )
 @machine_option(multiple=False)
 @accelerator_option
+@kconfig_option
 @click.option(
     "--gdb", is_flag=True, help="Wait for gdb before the first instruction; prints the line to type."
 )
 @click.option("--dry-run", is_flag=True, help="Print the QEMU line; boot nothing.")
-def command(kernel: str | None, machine: str, accel: str, gdb: bool, dry_run: bool) -> int:
+def command(kernel: str | None, machine: str, accel: str, kconfig: str, gdb: bool, dry_run: bool) -> int:
     """Boot a guest and open a shell in it. The guest ends with the shell; nothing in it is kept."""
     from lab.cli.guest_io import interactive
     from lab.kernel.sources import default_source
     from lab.workflow.guests import Wanted
 
-    return interactive(Wanted(kernel or default_source(Path.cwd()), machine, accel, gdb), dry_run=dry_run)  # type: ignore[arg-type]
+    kernel = kernel or default_source(Path.cwd())
+    wanted = Wanted(kernel, machine, accel, gdb, kconfig)  # type: ignore[arg-type]
+    return interactive(wanted, dry_run=dry_run)

@@ -46,11 +46,14 @@ def judge(
     worse = [c for c in comparisons if c.gate and c.decision is Decision.WORSE]
     holes, hole_stage = _holes(record, trials, grid, comparisons)
     steps = _broken_steps(trials)
-    failures = [f"after {t.role}: {t.case} on {t.machine}: {t.outcome}: {_reason(t)}" for t in steps]
-    failures += [reason for cell in broken for reason in _breakage(cell)]
-    failures += [describe(c, comparisons) for c in worse]
-    if same_build and failures:
-        return _same_bytes_disagree(failures)
+    between = [
+        f"after {t.role.replace('-', ' ')}: {t.case} on {t.machine}: {t.outcome}: {_reason(t)}" for t in steps
+    ]
+    differing = [reason for cell in broken for reason in _breakage(cell)]
+    differing += [describe(c, comparisons) for c in worse]
+    if same_build and differing:
+        return _same_bytes_disagree(differing)
+    failures = between + differing
     others = [describe(c, comparisons) for c in comparisons if c not in worse and _tells(c)]
     if failures:
         at_fault = [t for cell in broken for t in cell.patched if t.outcome in BROKEN]
@@ -226,10 +229,10 @@ def _missing_sentence(record: RunRecord, missing: Sequence[PlannedTrial]) -> str
     return f"{why}{len(missing)} of {counted(len(record.plan), 'planned trial')} without a result: {names}"
 
 
-def _same_bytes_disagree(failures: Sequence[str]) -> Verdict:
+def _same_bytes_disagree(differing: Sequence[str]) -> Verdict:
     """The same bytes cannot differ: what was seen is the lab's noise, and must not blame the series."""
     first = "base and patched are the same kernel, yet they behaved differently: the lab is at fault"
-    return _verdict(Conclusion.INCONCLUSIVE, "compare", [first, *failures])
+    return _verdict(Conclusion.INCONCLUSIVE, "compare", [first, *differing])
 
 
 def _summary(grid: Sequence[Cell], comparisons: Sequence[Comparison]) -> str:

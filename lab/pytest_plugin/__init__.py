@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lab.pytest_plugin.guests import LabGuest
     from lab.workflow.guests import Wanted
 
-OPTIONS = ("lab_kernel", "lab_machine", "lab_clock", "lab_accel")
+OPTIONS = ("lab_kernel", "lab_kconfig", "lab_machine", "lab_clock", "lab_accel")
 CASE_FOLDERS = "faultlab_cases"
 NO_TOPICS = ("machines", "include", "driver")  # folders of a testcases tree that hold no cases
 
@@ -29,7 +29,12 @@ GUEST: pytest.StashKey[LabGuest] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faultlab", "faultlab: cases and guests")
     group.addoption(
-        "--lab-kernel", metavar="KERNEL", help="Boot this kernel: stock (default), debian:6.12, ..."
+        "--lab-kernel",
+        metavar="KERNEL",
+        help="Boot this kernel: stock (default; in a kernel tree, that tree), debian:6.12, ...",
+    )
+    group.addoption(
+        "--lab-kconfig", metavar="NAMES", help="What a kernel tree is built with (default lean+drm)."
     )
     group.addoption(
         "--lab-machine",

@@ -13,6 +13,8 @@ import pytest
 
 from lab.errors import Interrupted, LabError
 from lab.guest.accelerator import Policy
+from lab.kernel.obtain import KCONFIG
+from lab.kernel.sources import default_source
 from lab.report.clean import last_lines
 from lab.results.models import Clock, Outcome, Trial
 from lab.spec.catalog import Catalog
@@ -123,15 +125,18 @@ class CaseRunner:
 
     def _start(self, items: list[CaseItem]) -> CaseSession:
         asked = self._config.getoption
-        kernel: str = asked("lab_kernel") or "stock"
+        kernel: str = asked("lab_kernel") or default_source(self._config.invocation_params.dir)
         machines = tuple(dict.fromkeys(asked("lab_machine") or ()))
+        kconfig: str = asked("lab_kconfig") or KCONFIG
         clock = Clock(asked("lab_clock") or "virtual")
         accelerator: Policy = asked("lab_accel") if asked("lab_accel") else "auto"
         # The report's line to repeat the run is one of the lab's, which runs the same trials.
         command = ["run", *dict.fromkeys(_name_for_lab(item.case) for item in items), "--kernel", kernel]
         command += [word for machine in machines for word in ("--machine", machine)]
-        command += ["--clock", str(clock), "--accel", accelerator]
-        options = Options(machines=machines, clock=clock, accelerator=accelerator, command=tuple(command))
+        command += ["--kconfig", kconfig, "--clock", str(clock), "--accel", accelerator]
+        options = Options(
+            machines=machines, clock=clock, accelerator=accelerator, kconfig=kconfig, command=tuple(command)
+        )
         wanted = [(item.case, item.machine) for item in items]
         return self._held.enter_context(open_session(self._catalog, wanted, kernel, options))
 

@@ -16,6 +16,8 @@ from lab.errors import LabError, UserError
 from lab.guest.accelerator import Policy
 from lab.guest.shell import Ran
 from lab.instrument.splats import scan
+from lab.kernel.obtain import KCONFIG
+from lab.kernel.sources import default_source
 from lab.report.clean import last_lines
 from lab.results.models import KernelRecord, Splat
 from lab.waiting import Deadline, check_stop
@@ -31,13 +33,15 @@ SHOWN_LINES = 15
 def wanted_by(config: pytest.Config, mark: pytest.Mark | None) -> list[Wanted]:
     """The guests a test asks for, one for each machine: by its marker `lab`, else by the options."""
     asked = dict(mark.kwargs) if mark is not None else {}
-    kernel = asked.pop("kernel", None) or config.getoption("lab_kernel") or "stock"
+    kernel = asked.pop("kernel", None) or config.getoption("lab_kernel")
+    kernel = kernel or default_source(config.invocation_params.dir)
     machines = asked.pop("machine", None) or config.getoption("lab_machine") or ["qxl"]
     if asked or (mark is not None and mark.args):
         raise pytest.UsageError("the marker lab takes the keywords kernel and machine, and nothing else")
     names = [machines] if isinstance(machines, str) else list(dict.fromkeys(machines))
     accelerator: Policy = config.getoption("lab_accel") if config.getoption("lab_accel") else "auto"
-    return [Wanted(kernel, machine, accelerator) for machine in names]
+    kconfig = config.getoption("lab_kconfig") or KCONFIG
+    return [Wanted(kernel, machine, accelerator, kconfig=kconfig) for machine in names]
 
 
 def name_of(wanted: Wanted) -> str:

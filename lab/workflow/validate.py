@@ -112,7 +112,7 @@ def validate(run: RunFolder) -> Ended:
             bench = Bench.set_up()
             series = read_series(run.path / record.series)
             kernels = _kernels(record, series)
-            if kernels[BASE].record.build_id == kernels[PATCHED].record.build_id:
+            if len({kernel.record.build_id for kernel in kernels.values()}) == 1:
                 return conclude(run, rejection=NOTHING_BUILT)
             run_trials(bench, run, kernels)
             return conclude(run)

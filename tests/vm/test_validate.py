@@ -128,3 +128,22 @@ def test_series_that_does_not_compile(lab: Lab) -> None:
     check_rejected(ran, "build", "error: 'pages_that_nobody_declared' undeclared")
     assert ran.verdict.reasons[0].startswith("does-not-compile does not build on debian:")
     assert "drivers/gpu/drm/ttm/ttm_bo_vm.c:" in ran.verdict.reasons[0]
+
+
+def test_each_patch_boots_what_lies_between(lab: Lab) -> None:
+    """Base and patched are alike, byte for byte, but after its first patch the module does not load: FAIL."""
+    ran = lab("validate", SERIES / "mended-load.mbox", FIRST_TOUCH, "--each-patch")
+    assert ran.code == 1, ran.stderr
+    outcomes = {one.role: one.outcome for one in ran.trials}
+    assert outcomes == {"base": Outcome.PASS, "patched": Outcome.PASS, "patch-1": Outcome.FAIL}
+    assert (ran.verdict.verdict, ran.verdict.stage) == (Conclusion.FAIL, "boot")
+    (reason,) = ran.verdict.reasons
+    assert "patch 1" in reason
+    assert "ttm.ko: No such device" in reason
+
+
+def test_a_patch_in_the_middle_that_does_not_compile_is_named(lab: Lab) -> None:
+    """Every patch is built, whether or not it is booted; the second one mends what the first one breaks."""
+    ran = lab("validate", SERIES / "mended-compile.mbox", FIRST_TOUCH)
+    check_rejected(ran, "build", "error: 'pages_that_nobody_declared' undeclared")
+    assert 'with patch 1 "drm/ttm: break it (compile)"' in ran.verdict.reasons[0]
