@@ -64,18 +64,10 @@ def _as_mail(data: bytes) -> bytes:
 
 
 def _from_commits(text: str, cwd: Path) -> bytes:
-    """The commits of a range in the git tree that we stand in. Reads only."""
-    argv = [
-        *GIT,
-        "-C",
-        str(cwd),
-        "format-patch",
-        "--stdout",
-        "--no-signature",
-        "--no-ext-diff",
-        "--no-textconv",
-    ]
-    done = proc.run([*argv, "--end-of-options", text], timeout=120, check=False)
+    """The commits of a range in the git tree that we stand in, with their base-commit. Reads only."""
+    plain = ["--stdout", "--no-signature", "--no-ext-diff", "--no-textconv"]
+    base = [f"--base={commit}"] if (commit := _branched_from(text, cwd)) else ["--no-base"]
+    done = _git(cwd, "format-patch", *plain, *base, "--end-of-options", text)
     if done.code != 0:
         words = done.errors.strip().splitlines()[-1:] or ["git gave no reason"]
         raise UserError(
@@ -84,6 +76,18 @@ def _from_commits(text: str, cwd: Path) -> bytes:
     if not done.stdout.strip():
         raise UserError(f"the range {text} holds no commit", hint="BASE..TOP, oldest first")
     return done.stdout
+
+
+def _branched_from(text: str, cwd: Path) -> str:
+    """The commit that the first one of a range goes on top of; "" if its ends have nothing in common."""
+    ends = RANGE.fullmatch(text)
+    assert ends is not None
+    done = _git(cwd, "merge-base", "--end-of-options", ends["since"], ends["until"] or "HEAD")
+    return done.text.strip() if done.code == 0 else ""
+
+
+def _git(cwd: Path, *words: str) -> proc.Finished:
+    return proc.run([*GIT, "-C", str(cwd), *words], timeout=120, check=False)
 
 
 def _by_b4(text: str, folder: Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 
 from lab import files
 from lab.errors import UserError
+from lab.kernel.base import choose_base
 from lab.kernel.gather import gather_series
 from lab.kernel.series import read_series
 from tests.kernel.test_base import git, series_of, tree  # noqa: F401 - a fixture
@@ -36,6 +37,14 @@ def test_folder_and_range_give_the_same_series(tree: Path, tmp_path: Path) -> No
     by_folder = read_series(gather_series(str(tmp_path / "out"), tmp_path / "kept", tree))
     assert [p.patch_id for p in by_range.patches] == [p.patch_id for p in by_folder.patches]
     assert [patch.subject for patch in by_range.patches] == ["second"]
+
+
+def test_range_is_compared_with_what_it_goes_on_top_of(tree: Path, tmp_path: Path) -> None:  # noqa: F811
+    """The tree stands at the end of the range; its base is the commit before the first one."""
+    series_of(tree)
+    series = read_series(gather_series("HEAD~1..", tmp_path, tree))
+    assert series.base_commit == git(tree, "rev-parse", "HEAD~1").strip()
+    assert choose_base(series, None, tree).source == f"tree:{tree}@{series.base_commit}"
 
 
 def test_empty_range_and_folder(tree: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -60,8 +60,10 @@ class Ran:
 Lab = Callable[..., Ran]
 
 
-def run_lab(*words: str | Path, state: Path, seconds: float = SECONDS) -> Ran:
-    """Run `lab WORDS` to its end in a process of its own."""
+def run_lab(*words: str | Path, state: Path, seconds: float = SECONDS, folder: Path | None = None) -> Ran:
+    """Run `lab WORDS` to its end in a process of its own, in `folder`."""
     argv = [sys.executable, "-m", "lab", *map(str, words)]
-    done = proc.run(argv, timeout=seconds, check=False, env={**os.environ, "LAB_STATE": str(state)})
+    done = proc.run(
+        argv, timeout=seconds, check=False, cwd=folder, env={**os.environ, "LAB_STATE": str(state)}
+    )
     return Ran(done.code, done.text, done.errors, state)
