@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/socket.h>
@@ -465,6 +466,8 @@ int main(void)
 	static struct job job = { .limit = 1 << 20 };
 	struct utsname about;
 
+	/* A case may use up all memory: were our pages in swap, our next step would call the OOM killer on it. */
+	mlockall(MCL_CURRENT | MCL_FUTURE);
 	umask(022);
 	mount_one("devtmpfs", "/dev", NULL, true);
 	mount_one("proc", "/proc", NULL, true);

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import files, log
-from lab.campaign.trial import Work, run_trial
+from lab.campaign.trial import NONE_EXPECTED, Work, run_trial
 from lab.errors import Interrupted
 from lab.guest.accelerator import Choice
 from lab.guest.prepare import Bench
 from lab.host import available_memory, cpus
+from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel
 from lab.results.models import Clock, Outcome, PlannedTrial, Trial
 from lab.results.runfolder import RunFolder
-from lab.spec.models import Case, Machine
+from lab.spec.drivers import Driver
+from lab.spec.expectations import Expectations
+from lab.spec.models import Case, Machine, size_in_bytes
 from lab.waiting import TICK, check_stop
 from lab.workload.compile import build_workload
 
@@ -59,7 +62,9 @@ class Campaign:
     cases: Mapping[str, Case]
     machines: Mapping[str, Machine]
     kernels: Mapping[str, Kernel]  # by role
-    choices: Mapping[str, Choice]  # accelerator by role
+    drivers: Mapping[tuple[str, str], Sequence[Driver]]  # the lab's own, by case and machine
+    choices: Mapping[tuple[str, Clock], Choice]  # accelerator by role and clock
+    expectations: Expectations = NONE_EXPECTED
     broken: BrokenBoots = field(default_factory=BrokenBoots)
 
 
@@ -69,6 +74,7 @@ def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
     if not todo:
         return
     programs = _compile(campaign, todo)
+    campaign = replace(campaign, kernels=_with_drivers(campaign, todo))
     serial = [trial for trial in todo if trial.clock is Clock.REAL]
     parallel = [trial for trial in todo if trial.clock is not Clock.REAL]
     for batch, slots in ((parallel, _slots(campaign, parallel)), (serial, 1)):
@@ -92,17 +98,30 @@ def _compile(campaign: Campaign, todo: Sequence[PlannedTrial]) -> dict[str, Path
     return programs
 
 
+def _with_drivers(campaign: Campaign, todo: Sequence[PlannedTrial]) -> dict[str, Kernel]:
+    """Each kernel with those of the lab's own modules that trials of its role load."""
+    wanted: dict[str, dict[str, Driver]] = {role: {} for role in campaign.kernels}
+    for planned in todo:
+        for driver in campaign.drivers[planned.case, planned.machine]:
+            wanted[planned.role][driver.name] = driver
+    return {role: with_drivers(campaign.kernels[role], own.values()) for role, own in wanted.items()}
+
+
 def _slots(campaign: Campaign, batch: Sequence[PlannedTrial]) -> int:
     """How many guests at once: one virtual CPU each, and never more memory than is free."""
     if not batch:
         return 1
-    largest = max(_bytes(campaign.machines[planned.machine].memory) for planned in batch)
+    largest = max(
+        guest_memory(campaign.cases[planned.case], campaign.machines[planned.machine]) for planned in batch
+    )
     by_memory = available_memory() // (largest + GUEST_OVERHEAD)
     return max(1, min(cpus(), by_memory, len(batch)))
 
 
-def _bytes(size: str) -> int:
-    return int(size[:-1]) << {"K": 10, "M": 20, "G": 30}[size[-1]]
+def guest_memory(case: Case, machine: Machine) -> int:
+    """Bytes of the host's memory that a guest may come to fill."""
+    vram = [size_in_bytes(gpu.vram) for gpu in machine.gpus if gpu.vram is not None]
+    return size_in_bytes(case.on(machine).memory) + sum(vram) + sum(disk.bytes for disk in case.disks)
 
 
 def _run_batch(
@@ -155,10 +174,11 @@ def _until_no_error(campaign: Campaign, planned: PlannedTrial, program: Path | N
     work = Work(
         planned=planned,
         case=campaign.cases[planned.case],
-        machine=campaign.machines[planned.machine],
+        machine=campaign.cases[planned.case].on(campaign.machines[planned.machine]),
         kernel=campaign.kernels[planned.role],
-        choice=campaign.choices[planned.role],
+        choice=campaign.choices[planned.role, planned.clock],
         program=program,
+        expectations=campaign.expectations,
     )
     for attempt in range(1, ATTEMPTS + 1):
         with campaign.run.new_trial(planned.key) as folder:

@@ -19,6 +19,7 @@ def plan_trials(
     first: int = 1,
 ) -> tuple[PlannedTrial, ...]:
     """Every case on every machine for every role, `repeats` boots each, numbered from `first`.
+    A case that makes sense on one clock alone keeps that one.
 
     Base and patched alternate, and every second pair is turned round, so that a host that drifts
     (warms up, gets busy) drifts for both.
@@ -28,8 +29,9 @@ def plan_trials(
         for case in cases:
             for machine in machines or case.machines:
                 order = roles if repeat % 2 else list(reversed(roles))
+                wanted = clock if case.clock is None else Clock(case.clock)
                 for role in order:
-                    plan.append(_planned(first + len(plan), case.name, role, machine, clock, repeat))
+                    plan.append(_planned(first + len(plan), case.name, role, machine, wanted, repeat))
     return tuple(plan)
 
 

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lab
+from lab.campaign.expected import skip_expected, with_expectation
+from lab.campaign.fitness import gpu_under_test, skip_reason
 from lab.campaign.outcome import Seen, judge_trial
 from lab.errors import InfraError, UserError
 from lab.guest.accelerator import Choice
 from lab.guest.guest import Boot, End, Guest, booted
-from lab.guest.prepare import Bench, driver_module, memory_manager, prepare_boot
+from lab.guest.prepare import Bench, Extras, prepare_boot
 from lab.host import cpus, host_cpu, host_kernel
 from lab.image.initramfs import Job
 from lab.instrument.splats import fatal, scan
 from lab.kernel.kernel import Kernel
 from lab.results.models import Clock, Environment, Outcome, PlannedTrial, Trial
 from lab.results.runfolder import write_record
-from lab.spec.models import Case, Gpu, Machine
+from lab.spec.expectations import Expectations
+from lab.spec.models import Case, Machine
 from lab.waiting import Deadline
 from lab.workload.ktap import Parsed, parse
 
@@ -32,7 +35,13 @@ BOOT_SECONDS = {"tcg": 120.0, "kvm": 30.0}
 SILENCE_SECONDS = {"tcg": 45.0, "kvm": 15.0}
 """The longest pause on the console while booting."""
 
+DEBUG_PATIENCE = 6
+"""How many times as long a kernel with debugging may take: under KASAN and lockdep it is that much slower."""
+
 PRINTK = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\]")
+
+
+NONE_EXPECTED = Expectations()
 
 
 @dataclass(frozen=True)
@@ -46,28 +55,7 @@ class Work:
     choice: Choice
     program: Path | None  # the compiled workload
     attempt: int = 1
-
-
-def skip_reason(case: Case, machine: Machine, kernel: Kernel) -> str:
-    """Why the case can mean nothing on this machine with this kernel; "" if it can."""
-    release = kernel.record.release
-    missing = [gpu for gpu in machine.gpus if driver_module(gpu, kernel) is None]
-    if missing:
-        return f"kernel {release} has no driver for {missing[0].device}"
-    if case.memory_manager is None or gpu_under_test(case, machine, kernel) is not None:
-        return ""
-    found = ", ".join(
-        f"{gpu.driver} uses {memory_manager(gpu, kernel) or 'neither TTM nor shmem'}" for gpu in machine.gpus
-    )
-    return f"the case is about {case.memory_manager}; on {release}, {found or 'the machine has no GPU'}"
-
-
-def gpu_under_test(case: Case, machine: Machine, kernel: Kernel) -> Gpu | None:
-    """The machine's first GPU whose driver uses the memory manager that the case is about."""
-    for gpu in machine.gpus:
-        if case.memory_manager is None or memory_manager(gpu, kernel) == case.memory_manager:
-            return gpu
-    return None
+    expectations: Expectations = NONE_EXPECTED
 
 
 def run_trial(bench: Bench, work: Work, folder: Path, *, not_run: str = "") -> Trial:
@@ -79,14 +67,21 @@ def run_trial(bench: Bench, work: Work, folder: Path, *, not_run: str = "") -> T
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     clock_start = time.monotonic()
     try:
-        reason = not_run or skip_reason(work.case, work.machine, work.kernel)
+        reason = not_run or _skip_reason(work)
         trial = _blank(work, Outcome.SKIP, "plan", reason) if reason else _run_guest(bench, work, folder)
     except (InfraError, UserError) as error:
         trial = _blank(work, Outcome.ERROR, "boot", str(error))
+    trial = with_expectation(work.expectations, trial, work.kernel.record.version)
     seconds = round(time.monotonic() - clock_start, 3)
     trial = trial.model_copy(update={"started": started, "seconds": seconds})
     write_record(folder / "trial.json", trial)
     return trial
+
+
+def _skip_reason(work: Work) -> str:
+    version = work.kernel.record.version
+    known = skip_expected(work.expectations, work.planned.case, work.planned.machine, version)
+    return known or skip_reason(work.case, work.machine, work.kernel)
 
 
 def _blank(work: Work, outcome: Outcome, stage: str, reason: str) -> Trial:
@@ -115,7 +110,17 @@ def job_of(work: Work) -> Job:
     gpu = gpu_under_test(work.case, work.machine, work.kernel)
     driver = gpu.driver if gpu is not None else ""
     arguments = tuple(argument.replace("{driver}", driver) for argument in work.case.args)
-    return Job("job", work.program, arguments, {"LAB_CLOCK": _clock_of_numbers(work)})
+    return Job(
+        "job", work.program, arguments, {"LAB_CLOCK": _clock_of_numbers(work)}, files=guest_files(work.case)
+    )
+
+
+def guest_files(case: Case) -> dict[str, bytes]:
+    """The case's files by their path in the guest. Raises UserError if one cannot be read."""
+    try:
+        return {f"/lab/files/{name}": path.read_bytes() for name, path in case.file_paths.items()}
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _clock_of_numbers(work: Work) -> Clock:
@@ -127,7 +132,13 @@ def _clock_of_numbers(work: Work) -> Clock:
 
 def _run_guest(bench: Bench, work: Work, folder: Path) -> Trial:
     boot = prepare_boot(
-        bench, work.machine, work.kernel, job_of(work), clock=work.planned.clock, choice=work.choice
+        bench,
+        work.machine,
+        work.kernel,
+        job_of(work),
+        clock=work.planned.clock,
+        choice=work.choice,
+        extras=Extras.of(work.case),
     )
     with booted(boot, folder) as guest:
         end, stage, deadline = _follow(guest, work)
@@ -138,10 +149,17 @@ def _run_guest(bench: Bench, work: Work, folder: Path) -> Trial:
     return _observed(bench, work, guest, folder, console, (end, stage, deadline, where, killed_by, status))
 
 
+def boot_patience(kernel: Kernel, accelerator: str) -> tuple[float, float]:
+    """Seconds that a boot may take, and that its console may be silent."""
+    times = DEBUG_PATIENCE if kernel.record.debug_options else 1
+    return times * BOOT_SECONDS[accelerator], times * SILENCE_SECONDS[accelerator]
+
+
 def _follow(guest: Guest, work: Work) -> tuple[End, str, str]:
     """Wait for the guest's stages; returns why it ended, in which stage, and the deadline in force."""
     accelerator = work.choice.accelerator
-    boot, silence = Deadline("boot", BOOT_SECONDS[accelerator]), SILENCE_SECONDS[accelerator]
+    boot_seconds, silence = boot_patience(work.kernel, accelerator)
+    boot = Deadline("boot", boot_seconds)
     end = guest.wait_ready(boot, silence=silence)
     if end is End.SILENCE:
         return end, "boot", f"no word on the console for {silence:.0f} s while booting"

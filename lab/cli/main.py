@@ -23,9 +23,12 @@ from lab.waiting import stop_requested
 COMMANDS = {
     "validate": "Is the kernel with this series better or worse than without it?",
     "run": "Run cases on a kernel, or one command in a guest (run -- COMMAND).",
+    "answer": "Measure the answers to a topic's question and write them into its README.",
     "shell": "Open a shell in a guest; --gdb waits for a debugger.",
     "compare": "Compare the kernels of a run, or of two runs.",
     "report": "Write a run's reports again, from its folder alone.",
+    "record": "Record what programs do with BOs, frame by frame, as a trace.",
+    "replay": "Play such a trace on a kernel.",
     "list": "List cases, machines, kernels or runs.",
     "series": "List the shipped kernel series, or check that they still apply and build.",
     "doctor": "Say what this host can do, and what each missing thing costs.",

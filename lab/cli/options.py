@@ -36,7 +36,7 @@ def _complete_machines(_ctx: click.Context, _param: click.Parameter, incomplete:
     return [CompletionItem(name) for name in Catalog.load().machines if name.startswith(incomplete)]
 
 
-def _complete_runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from lab.results.runfolder import all_runs
 
     names = ["latest", *(run.path.name for run in all_runs())]
@@ -48,7 +48,7 @@ def as_json(function: F) -> F:
 
 
 def run_argument(name: str = "run", *, required: bool = True) -> Callable[[F], F]:
-    return click.argument(name, required=required, shell_complete=_complete_runs)
+    return click.argument(name, required=required, shell_complete=complete_runs)
 
 
 def cases_argument(function: F) -> F:
@@ -92,7 +92,7 @@ def campaign_options(function: F) -> F:
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
         kconfig_option,
         click.option(
-            "--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=_complete_runs
+            "--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=complete_runs
         ),
         click.option("--dry-run", is_flag=True, help="Print the plan and the QEMU lines; boot nothing."),
         as_json,

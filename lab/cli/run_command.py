@@ -28,6 +28,12 @@ class DashDash(click.Command):
     metavar="KERNEL",
     help="stock, debian:6.12, tree:PATH@REV, ... (default: the tree we are in, else stock)",
 )
+@click.option(
+    "--series",
+    metavar="SERIES",
+    default="",
+    help="Applied to KERNEL: an mbox or whatever else `lab validate` takes, or shipped: prefault/pmd-size.",
+)
 @campaign_options
 @click.option("--timeout", type=float, default=3600.0, help="Seconds for COMMAND (default 3600).")
 @click.pass_obj
@@ -35,6 +41,7 @@ def command(
     shell_words: list[str] | None,
     cases: tuple[str, ...],
     kernel: str | None,
+    series: str,
     machine: tuple[str, ...],
     clock: str,
     accel: str,
@@ -55,7 +62,7 @@ def command(
     from lab.kernel.sources import default_source
     from lab.workflow.campaigns import resumable
     from lab.workflow.guests import Wanted
-    from lab.workflow.run import preview, run_cases, start_run
+    from lab.workflow.run import Subject, preview, run_cases, start_run
 
     kernel = kernel or default_source(Path.cwd())
     if shell_words is not None:
@@ -64,13 +71,16 @@ def command(
                 "`lab run -- COMMAND` takes a command, at most one machine and no cases",
                 hint="lab run --machine qxl -- uname -r",
             )
-        wanted = Wanted(kernel, machine[0] if machine else "qxl", accel, kconfig=kconfig)  # type: ignore[arg-type]
+        wanted = Wanted(kernel, machine[0] if machine else "qxl", accel, kconfig=kconfig, series=series)  # type: ignore[arg-type]
         return run_command(wanted, shell_words, timeout=timeout, dry_run=dry_run, stdin=sys.stdin)
     if resume is not None:
-        if cases:
-            raise UserError("--resume takes its cases from the run", hint=f"lab run --resume {resume}")
+        if cases or series:
+            raise UserError(
+                "--resume takes its cases from the run, and its series", hint=f"lab run --resume {resume}"
+            )
         return finish(run_cases(resumable(resume, "run")), json_wanted)
     options = options_of(machine, clock, accel, trials, kconfig, typed_command())
+    subject = Subject(kernel, series)
     if dry_run:
-        return show_plan(preview(cases, kernel, options), json_wanted)
-    return finish(run_cases(start_run(cases, kernel, options)), json_wanted)
+        return show_plan(preview(cases, subject, options), json_wanted)
+    return finish(run_cases(start_run(cases, subject, options)), json_wanted)

@@ -10,9 +10,6 @@ from lab.results.models import Clock, Outcome, RunRecord, Trial
 
 BASE, PATCHED = "base", "patched"
 
-BROKEN = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT})
-"""Outcomes that the kernel under test answers for."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -34,6 +31,20 @@ class Cell:
     def skipped(self) -> bool:
         """Both sides ran nothing but SKIP: the case means nothing here, by agreement."""
         return self.outcomes(BASE) == self.outcomes(PATCHED) == frozenset({Outcome.SKIP})
+
+    @property
+    def as_expected(self) -> bool:
+        """Both sides failed in ways that are known limitations of the kernel."""
+        return all(side and all(t.as_expected for t in side) for side in (self.base, self.patched))
+
+    @property
+    def mended(self) -> bool:
+        """The base fails as it is known to, and the patched kernel does not fail."""
+        return (
+            bool(self.base)
+            and all(trial.as_expected for trial in self.base)
+            and self.outcomes(PATCHED) == {Outcome.PASS}
+        )
 
     def passed(self, role: str) -> tuple[Trial, ...]:
         """The boots of one side whose numbers may be judged."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
-from lab.compare.pairs import BASE, BROKEN, PATCHED, Cell, cells, newest_attempts
+from lab.compare.pairs import BASE, PATCHED, Cell, cells, newest_attempts
 from lab.compare.words import change_words, counted, percent, with_unit
 from lab.errors import SeriesError
 from lab.results.models import (
+    BROKEN,
     Clock,
     Comparison,
     Conclusion,
@@ -43,6 +44,7 @@ def judge(
     """The verdict on a base and a patched kernel; `same_build` says that both are the same bytes."""
     grid = cells(record, trials)
     broken = [cell for cell in grid if _broken_by_patch(cell)]
+    mended = [cell for cell in grid if cell.mended]
     worse = [c for c in comparisons if c.gate and c.decision is Decision.WORSE]
     holes, hole_stage = _holes(record, trials, grid, comparisons)
     steps = _broken_steps(trials)
@@ -55,8 +57,11 @@ def judge(
         return _same_bytes_disagree(differing)
     failures = between + differing
     others = [describe(c, comparisons) for c in comparisons if c not in worse and _tells(c)]
+    others += [
+        f"{cell.case} on {cell.machine}: fails on base as expected, passes on patched" for cell in mended
+    ]
     if failures:
-        at_fault = [t for cell in broken for t in cell.patched if t.outcome in BROKEN]
+        at_fault = [t for cell in broken for t in cell.patched if _blamed(t)]
         stage: Stage = _stage_of([*steps, *at_fault])
         return _verdict(Conclusion.FAIL, stage, [*failures, *others, *(f"open: {hole}" for hole in holes)])
     if holes:
@@ -71,7 +76,7 @@ def judge(
 def judge_run(record: RunRecord, trials: Sequence[Trial]) -> Verdict:
     """The verdict on one kernel without another to compare it with."""
     current = newest_attempts(trials)
-    broken = [t for t in current if t.outcome in BROKEN]
+    broken = [t for t in current if t.broken]
     errors = [t for t in current if t.outcome is Outcome.ERROR]
     missing = _missing(record, trials)
     failures = [f"{t.case} on {t.machine}: {t.outcome}: {_reason(t)}" for t in broken]
@@ -87,8 +92,20 @@ def judge_run(record: RunRecord, trials: Sequence[Trial]) -> Verdict:
     if len(skipped) == len(current):
         reasons = [f"{t.case} on {t.machine}: SKIP: {_reason(t)}" for t in skipped]
         return _verdict(Conclusion.INCONCLUSIVE, "run", ["every trial was skipped", *reasons])
-    passed = f"{counted(len(current) - len(skipped), 'trial')} passed"
-    return _verdict(Conclusion.PASS, "run", [f"{passed}, {len(skipped)} skipped" if skipped else passed])
+    known = [t for t in current if t.as_expected]
+    parts = [f"{counted(len(current) - len(skipped) - len(known), 'trial')} passed"]
+    parts += [f"{len(known)} failed as expected"] if known else []
+    parts += [f"{len(skipped)} skipped"] if skipped else []
+    return _verdict(Conclusion.PASS, "run", [", ".join(parts), *_surprises(current)])
+
+
+def _surprises(trials: Sequence[Trial]) -> list[str]:
+    """One sentence for each trial that came out better than expected: the expectation is out of date."""
+    return [
+        f"{t.case} on {t.machine}: {_reason(t)}"
+        for t in trials
+        if t.expected is not None and not t.expected.met
+    ]
 
 
 def reject(error: SeriesError) -> Verdict:
@@ -142,17 +159,26 @@ def _tells(comparison: Comparison) -> bool:
 
 
 def _broken_by_patch(cell: Cell) -> bool:
-    return cell.outcomes(BASE) == {Outcome.PASS} and bool(cell.outcomes(PATCHED) & BROKEN)
+    return cell.outcomes(BASE) == {Outcome.PASS} and any(_blamed(t) for t in cell.patched)
+
+
+def _blamed(trial: Trial) -> bool:
+    """Does a failure where the base passed count against the series? Not if the case fails now and then."""
+    return trial.outcome in BROKEN and not (trial.as_expected and _kind(trial) == "flake")
+
+
+def _kind(trial: Trial) -> str:
+    return trial.expected.kind if trial.expected is not None else ""
 
 
 def _broken_steps(trials: Sequence[Trial]) -> list[Trial]:
     """Boots of kernels in the middle of the series that did not go well; the series does not bisect."""
-    return [t for t in newest_attempts(trials) if t.role not in (BASE, PATCHED) and t.outcome in BROKEN]
+    return [t for t in newest_attempts(trials) if t.role not in (BASE, PATCHED) and t.broken]
 
 
 def _breakage(cell: Cell) -> list[str]:
     """One sentence for each way in which the patched kernel broke a case that works on base."""
-    ends = [t for t in cell.patched if t.outcome in BROKEN]
+    ends = [t for t in cell.patched if _blamed(t)]
     sentences = []
     for outcome in sorted({t.outcome for t in ends}):
         these = [t for t in ends if t.outcome is outcome]
@@ -179,8 +205,8 @@ def _holes(
         else:
             late += _unsettled(cell, comparisons)
     if not early and not any(cell.patched and cell.passed(BASE) for cell in grid):
-        skipped = [cell.base[0] for cell in grid if cell.skipped]
-        reasons = [f"{trial.case} on {trial.machine}: SKIP: {_reason(trial)}" for trial in skipped]
+        silent = [cell.base[0] for cell in grid if cell.skipped or cell.as_expected]
+        reasons = [f"{t.case} on {t.machine}: {t.outcome}: {_reason(t)}" for t in silent]
         early += ["nothing could be compared", *reasons]
     if early:
         return early + late, "boot" if blamed and _stage_of(blamed) == "boot" else "run"
@@ -194,7 +220,15 @@ def _hole(cell: Cell) -> tuple[list[Trial], str]:
         errors = [t for t in cell.side(role) if t.outcome is Outcome.ERROR]
         if errors:
             return errors, f"{where}: the lab failed on {role}: {_reason(errors[0])}"
+    if cell.as_expected or cell.mended:
+        return [], ""
     spoiled = [t for t in cell.base if t.outcome in BROKEN]
+    flaked = [t for t in cell.patched if t.outcome in BROKEN and not _blamed(t)]
+    if flaked and not spoiled:
+        return (
+            flaked,
+            f"{where}: {flaked[0].outcome} on patched, which is a known flake: {_reason(flaked[0])}",
+        )
     if spoiled:
         ends = f"{spoiled[0].outcome} on base: {_reason(spoiled[0])}"
         after = ", ".join(sorted(cell.outcomes(PATCHED))) or "not run"
@@ -237,9 +271,12 @@ def _same_bytes_disagree(differing: Sequence[str]) -> Verdict:
 
 def _summary(grid: Sequence[Cell], comparisons: Sequence[Comparison]) -> str:
     judged = [c for c in comparisons if c.gate and c.decision in (Decision.SAME, Decision.BETTER)]
-    ran = counted(sum(not cell.skipped for cell in grid), "case")
-    skipped = sum(cell.skipped for cell in grid)
+    silent = [cell for cell in grid if cell.skipped or cell.as_expected or cell.mended]
+    ran = counted(len(grid) - len(silent), "case")
     text = f"{ran} passed on both kernels, none of {counted(len(judged), 'gating metric')} is worse"
+    skipped = sum(cell.skipped for cell in grid)
+    known = sum(cell.as_expected for cell in grid)
+    text += f"; {known} failed on both as expected" if known else ""
     return f"{text}; {skipped} skipped" if skipped else text
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +33,15 @@ class Wiring:
 
 
 @dataclass(frozen=True)
+class DiskFile:
+    """A raw virtio disk and the zero-filled file behind it."""
+
+    size: int  # bytes
+    bps: int | None  # bytes a second that QEMU lets through, on the host's clock; None: all
+    file: str  # what QEMU opens
+
+
+@dataclass(frozen=True)
 class Launch:
     """Everything that QEMU's command line depends on."""
 
@@ -45,9 +55,10 @@ class Launch:
     wiring: Wiring
     ssh_port: int | None = None  # None: no network device at all
     gdb: str | None = None  # a -gdb chardev; the guest then waits for `continue`
+    disks: tuple[DiskFile, ...] = ()
 
 
-def kernel_command_line(clock: Clock, accelerator: Accelerator, nonce: str, extra: str = "") -> str:
+def kernel_command_line(clock: Clock, accelerator: Accelerator, nonce: str, extra: Sequence[str] = ()) -> str:
     """The command line that every guest kernel gets.
 
     The splat scan trusts only lines with a printk timestamp. `panic=-1` with QEMU's -no-reboot makes a
@@ -66,7 +77,7 @@ def kernel_command_line(clock: Clock, accelerator: Accelerator, nonce: str, extr
         # A layout that is the same in each boot; and no calibration of the local APIC timer, which
         # would busy-wait 100 ms of virtual time, 2 s of the user's (the HPET or PIT ticks instead).
         words += ["nokaslr", "norandmaps", "nolapic_timer"]
-    return " ".join([*words, *extra.split()])
+    return " ".join([*words, *extra])
 
 
 def qemu_argv(launch: Launch) -> list[str]:
@@ -79,7 +90,8 @@ def qemu_argv(launch: Launch) -> list[str]:
         *accelerator_arguments(launch.accelerator, launch.clock),
         *cpu_arguments(launch.machine, launch.accelerator),
         *boot_arguments(launch),
-        *[argument for gpu in launch.machine.gpus for argument in gpu_arguments(gpu)],
+        *[word for number, gpu in enumerate(launch.machine.gpus) for word in gpu_arguments(gpu, number)],
+        *[word for number, disk in enumerate(launch.disks) for word in disk_arguments(disk, number)],
         *network_arguments(launch.ssh_port),
         *wiring_arguments(launch.wiring),
         *debugger_arguments(launch.gdb),
@@ -120,14 +132,25 @@ def boot_arguments(launch: Launch) -> list[str]:
     return [*boot, "-no-reboot"]
 
 
-def gpu_arguments(gpu: Gpu) -> list[str]:
+def gpu_arguments(gpu: Gpu, number: int) -> list[str]:
     options = {"romfile": "", **gpu.options}  # no VGA BIOS: nothing here reads it, and it costs boot time
     if gpu.device == "bochs-display":
         options.pop("romfile")
-    return [
-        "-device",
-        ",".join([gpu.device, *(f"{name}={_value(value)}" for name, value in options.items())]),
-    ]
+    memory: list[str] = []
+    if gpu.vram is not None:
+        memory = ["-object", f"memory-backend-ram,id=vram{number},size={gpu.vram}"]
+        options["memdev"] = f"vram{number}"
+    words = [gpu.device, *(f"{name}={_value(value)}" for name, value in options.items())]
+    return [*memory, "-device", ",".join(words)]
+
+
+def disk_arguments(disk: DiskFile, number: int) -> list[str]:
+    """One virtio disk; disks are /dev/vda, /dev/vdb, ... in the order of the command line."""
+    name = f"disk{number}"
+    drive = ["if=none", f"id={name}", f"file={disk.file}", "format=raw"]
+    if disk.bps is not None:
+        drive.append(f"throttling.bps-total={disk.bps}")
+    return ["-drive", ",".join(drive), "-device", f"virtio-blk-pci,drive={name},romfile="]
 
 
 def _value(value: str | int | bool) -> str:

@@ -68,21 +68,20 @@ class Guest:
     def _start(self) -> tuple[proc.Child, Streams, socket.socket]:
         pairs = [socket.socketpair() for _ in range(3)]
         ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        kernel = os.open(self.boot.kernel, os.O_RDONLY)
-        initrd = self.boot.initramfs.joined()
-        inherited = [*(end.fileno() for end in theirs), kernel, initrd]
+        opened = [os.open(self.boot.kernel, os.O_RDONLY), self.boot.initramfs.joined()]
+        opened += [_empty_file(disk.size) for disk in self.boot.launch.disks]
         try:
             confinement = confine(self.boot.launch.accelerator)
-            launch = _with_descriptors(self.boot.launch, theirs, kernel, initrd)
+            launch = _with_descriptors(self.boot.launch, theirs, *opened)
             self.argv = tuple(qemu_argv(launch))
-            process = _spawn(confinement, self.argv, inherited)
+            process = _spawn(confinement, self.argv, [*(end.fileno() for end in theirs), *opened])
         except BaseException:
             for end in ours:
                 end.close()
             raise
         finally:
-            os.close(kernel)
-            os.close(initrd)
+            for handle in opened:
+                os.close(handle)
             for end in theirs:
                 end.close()
         assert process.stderr is not None
@@ -179,13 +178,26 @@ class Guest:
         self.streams.finish()
 
 
-def _with_descriptors(launch: Launch, theirs: list[socket.socket], kernel: int, initrd: int) -> Launch:
+def _empty_file(size: int) -> int:
+    """An anonymous file of zeros, in the host's memory as far as it is written to."""
+    handle = os.memfd_create("disk")
+    os.ftruncate(handle, size)
+    return handle
+
+
+def _with_descriptors(
+    launch: Launch, theirs: list[socket.socket], kernel: int, initrd: int, *disks: int
+) -> Launch:
     return replace(
         launch,
         # Through /proc, so that QEMU's unprivileged user needs no way into the lab's cache folders.
         kernel=f"/proc/self/fd/{kernel}",
         initrd=f"/proc/self/fd/{initrd}",
         wiring=Wiring.to_lab(*(end.fileno() for end in theirs)),
+        disks=tuple(
+            replace(disk, file=f"/proc/self/fd/{handle}")
+            for disk, handle in zip(launch.disks, disks, strict=True)
+        ),
     )
 
 
@@ -221,12 +233,15 @@ def write_command(boot: Boot, folder: Path) -> None:
 def command_script(boot: Boot) -> str:
     """The text of qemu.cmd; it joins the initramfs from the cached parts and the orders beside it."""
     hand = by_hand(boot.launch, str(boot.kernel), "INITRD")
-    line = proc.quoted(qemu_argv(hand)).replace("-initrd INITRD", '-initrd "$initrd"')
+    line = proc.quoted(qemu_argv(hand)).replace("-initrd INITRD", '-initrd "$made/initrd"')
+    for disk in hand.disks:
+        line = line.replace(f"file={disk.file},", f'file="$made/{disk.file}",')
     parts = proc.quoted([str(part) for part in boot.initramfs.cached])
+    disks = "".join(f'truncate -s {disk.size} "$made/{disk.file}"\n' for disk in hand.disks)
     return (
         "#!/bin/sh\n"
         "# Boots this guest by hand; leave with ctrl-a x or by powering off. Frames go to ./channel.out.\n"
-        "initrd=$(mktemp) && trap 'rm -f \"$initrd\"' EXIT\n"
-        f'cat {parts} "$(dirname "$0")/{ORDERS}" > "$initrd"\n'
-        f"{line}\n"
+        "made=$(mktemp -d) && trap 'rm -rf \"$made\"' EXIT\n"
+        f'cat {parts} "$(dirname "$0")/{ORDERS}" > "$made/initrd"\n'
+        f"{disks}{line}\n"
     )

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import files
 from lab.errors import UserError
 from lab.guest.accelerator import Choice
-from lab.guest.argv import Launch, Wiring, kernel_command_line
+from lab.guest.argv import DiskFile, Launch, Wiring, kernel_command_line
 from lab.guest.guest import Boot
 from lab.guest.qemu import Qemu, find_qemu
 from lab.image.initramfs import Initramfs, Job, pack
@@ -18,16 +17,33 @@ from lab.image.userland import userland_archive
 from lab.kernel.kernel import Kernel
 from lab.results.models import Clock
 from lab.spec.loader import load
-from lab.spec.models import Gpu, Image, Machine
+from lab.spec.models import Case, Disk, Gpu, Image, Machine
 from lab.workload.compile import build_workload
 
 SSH_MODULES = ("virtio_pci", "virtio_net")
+DISK_MODULES = ("virtio_pci", "virtio_blk")
 
 MANAGERS = {"ttm": "ttm", "shmem": "drm_shmem_helper"}
 """Memory manager -> the kernel module that is in a driver's closure exactly if the driver uses it."""
 
 
 SHMEM_CALLS = b"drm_gem_shmem_"
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a case adds to its guest, beside the machine."""
+
+    modules: tuple[str, ...] = ()  # each with its parameters, if any
+    cmdline: tuple[str, ...] = ()
+    disks: tuple[Disk, ...] = ()
+
+    @classmethod
+    def of(cls, case: Case) -> Extras:
+        return cls(case.modules, case.cmdline, case.disks)
+
+
+NOTHING = Extras()
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,9 @@ def machine_modules(machine: Machine, kernel: Kernel) -> list[str]:
     for gpu in machine.gpus:
         module = driver_module(gpu, kernel)
         if module is None:
+            own = [kernel.drivers[name].reason for name in gpu.modules if name in kernel.drivers]
+            if own:
+                raise UserError(own[0])
             names = " or ".join(gpu.modules)
             raise UserError(f"kernel {kernel.record.release} has no driver for {gpu.device} (module {names})")
         wanted += [name for name in (*gpu.bus_modules, module) if name not in wanted]
@@ -96,12 +115,14 @@ def prepare_boot(
     choice: Choice,
     ssh_port: int | None = None,
     gdb: str | None = None,
-    extra_modules: Sequence[str] = (),
+    extras: Extras = NOTHING,
 ) -> Boot:
-    """Everything that `booted()` needs. UserError if the kernel cannot drive the machine."""
+    """Everything that `booted()` needs. UserError if the kernel cannot drive the machine, or if it lacks a
+    module of the extras or a module lacks a parameter."""
     modules = [
         *machine_modules(machine, kernel),
-        *extra_modules,
+        *(DISK_MODULES if extras.disks else ()),
+        *extras.modules,
         *(SSH_MODULES if ssh_port is not None else ()),
     ]
     initramfs = pack(bench.userland("job" if ssh_port is None else "shell"), kernel, modules, job)
@@ -112,12 +133,13 @@ def prepare_boot(
         machine=machine,
         kernel=str(image),
         initrd="INITRD",
-        command_line=kernel_command_line(clock, choice.accelerator, nonce),
+        command_line=kernel_command_line(clock, choice.accelerator, nonce, extras.cmdline),
         accelerator=choice.accelerator,
         clock=clock,
         wiring=Wiring.by_hand(),
         ssh_port=ssh_port,
         gdb=gdb,
+        disks=tuple(DiskFile(one.bytes, one.bps, f"disk{n}") for n, one in enumerate(extras.disks)),
     )
     return Boot(launch, image, initramfs, nonce)
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from lab import files
+from lab.errors import UserError, did_you_mean
 from lab.image.cpio import Archive
 from lab.kernel.kernel import Kernel
+from lab.spec.models import module_of
 
 ORDERS = "orders.cpio"
 
@@ -32,7 +34,7 @@ class Job:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     output_limit: int = 1 << 20  # bytes of stdout, and of stderr, that are sent
-    files: Mapping[str, bytes] = field(default_factory=dict)  # in-guest path -> content, readable by root
+    files: Mapping[str, bytes] = field(default_factory=dict)  # in-guest path -> content, for root alone
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,49 @@ class Initramfs:
 
 
 def pack(userland: Path, kernel: Kernel, modules: Sequence[str], job: Job) -> Initramfs:
-    """The initramfs of one guest. `modules` are loaded in order, each after what it depends on."""
-    archive, in_guest = _modules_part(kernel, modules)
-    if job.mode != "ssh":
-        in_guest = [
-            f"{path} {QUIET_GPU[name]}" if (name := _module_of(path)) in QUIET_GPU else path
-            for path in in_guest
-        ]
+    """The initramfs of one guest. `modules` are loaded in order, each after what it depends on, with the
+    parameters that stand behind a name (spec.models.ModuleLine).
+
+    Raises UserError for a module that the kernel does not have, or a parameter that a module does not.
+    """
+    parameters: dict[str, str] = {}
+    for line in modules:
+        name, _, words = line.partition(" ")
+        if words:
+            check_parameters(kernel, name, words)
+            parameters[module_of(line)] = words
+    quiet = QUIET_GPU if job.mode != "ssh" else {}
+    archive, in_guest = _modules_part(kernel, [line.partition(" ")[0] for line in modules])
+    lines = []
+    for path in in_guest:
+        name = _module_of(path)
+        lines.append(" ".join(filter(None, (path, quiet.get(name), parameters.get(name)))))
     cached = [userland, archive]
     if job.program is not None:
         cached.append(_program_part(job.program))
-    return Initramfs(tuple(cached), orders(job, in_guest))
+    return Initramfs(tuple(cached), orders(job, lines))
+
+
+def check_parameters(kernel: Kernel, module: str, words: str) -> None:
+    """UserError if the module has not all these parameters: the kernel would ignore the rest with a word in
+    its log, and the case would not be the one that was written."""
+    if kernel.modules.built_in(module):
+        raise UserError(
+            f"module {module} is built into {kernel.record.name}, so that it takes no parameters",
+            hint=f"give them on the kernel's command line: cmdline: [{module}.{words.split()[0]}]",
+        )
+    known = kernel.module_parameters(module)
+    for word in words.split():
+        if (name := word.partition("=")[0]) not in known:
+            raise UserError(
+                f"module {module} of {kernel.record.name} has no parameter {name}",
+                hint=did_you_mean(name, known),
+            )
 
 
 def _module_of(path: str) -> str:
     """drm_kms_helper of /lab/modules/02-drm_kms_helper.ko"""
-    return Path(path).stem.partition("-")[2].replace("-", "_")
+    return module_of(Path(path).stem.partition("-")[2])
 
 
 def _modules_part(kernel: Kernel, modules: Sequence[str]) -> tuple[Path, list[str]]:
@@ -109,5 +138,5 @@ def orders(job: Job, modules: Sequence[str]) -> bytes:
     archive = Archive()
     archive.file("/lab/job", ("\n".join(lines) + "\n").encode())
     for path, content in job.files.items():
-        archive.file(path, content, 0o600)
+        archive.file(path, content, 0o700)
     return archive.packed()

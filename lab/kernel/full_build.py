@@ -4,10 +4,11 @@ built twice."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,6 +107,31 @@ def build_kernel(
     return _kernel(job, config, final, manifest)
 
 
+@contextlib.contextmanager
+def objects_of(
+    tree: SourceTree, kconfig: str, *, name: str, series: Series | None = None, tools: Toolchain | None = None
+) -> Iterator[tuple[str, ObjectTree]]:
+    """The objects of a kernel as `build_kernel` left them, and the key of that build; held while inside.
+
+    Another build may have used the folder since: then make brings it back. Raises as `build_kernel`.
+    """
+    tools = tools or toolchain()
+    objects = ObjectTree(tree.path, kconfig, tools)
+    job = _Job(tree, objects, name, fixes_for(tree.version), series)
+    with objects.held(), apply_series(tree, job.patches):
+        config = configure(tree, objects, job.config_changes)
+        with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
+            kept = files.cache_dir("builds") / f"{job.key(config)}.log"
+            done = objects.make([_image(config), "modules"], log=kept, stranger=series is not None)
+            if done.code != 0:
+                raise _failure(job, done, kept)
+            yield job.key(config), objects
+
+
+def _image(config: Config) -> str:
+    return "vmlinux" if config.values.get("CONFIG_PVH") == "y" else "bzImage"
+
+
 def build_steps(
     tree: SourceTree, kconfig: str, series: Series, *, name: str, tools: Toolchain | None = None
 ) -> tuple[Kernel, ...]:
@@ -140,7 +166,7 @@ def _named(kernel: Kernel, name: str, series: Series) -> Kernel:
 
 
 def _built(job: _Job, config: Config, final: Path) -> FullManifest:
-    image = "vmlinux" if config.values.get("CONFIG_PVH") == "y" else "bzImage"
+    image = _image(config)
     with log.step(f"building {job.title}") as tell, files.made_whole(final) as made:
         kept = final.with_name(f"{final.name}.log")
         memory = Memory(f"{job.objects.kconfig} {job.tree.version.rpartition('.')[0]}")

@@ -6,9 +6,11 @@ from __future__ import annotations
 import lzma
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from lab import files, proc
 from lab.errors import InfraError, UserError, did_you_mean
@@ -33,6 +35,8 @@ class Kernel:
     source_package: Package | None = None
     suite: Suite | None = None  # None: only the host's compiler can be used
     replaced: Mapping[str, Path] = field(default_factory=dict)  # module name -> the .ko that the lab built
+    drivers: Mapping[str, OwnModule] = field(default_factory=dict)  # the lab's own modules, by name
+    ground: Ground | None = None  # None: no module from outside of the kernel can be built for it
 
     @cached_property
     def modules(self) -> ModuleTree:
@@ -40,6 +44,9 @@ class Kernel:
 
     def has_module(self, name: str) -> bool:
         """Is it there, as a file or built in?"""
+        own = self.drivers.get(canonical(name))
+        if own is not None:
+            return own.path is not None
         return self.modules.find(name) is not None or self.modules.built_in(name)
 
     def depends_on(self, module: str, dependency: str) -> bool:
@@ -48,18 +55,37 @@ class Kernel:
         A `module` that is built in, or that the kernel lacks, brings nothing.
         """
         wanted = canonical(dependency)
-        return wanted == canonical(module) or wanted in self.modules.closure_names([module], strict=False)
+        return wanted == canonical(module) or wanted in self._closure_names([module], strict=False)
 
     def module_closure(self, names: Sequence[str]) -> tuple[Path, ...]:
         """Unpacked .ko files of these modules and all they need, in load order.
 
         Modules that are built in are left out. Raises UserError for one that the kernel does not have.
         """
-        return tuple(self.module_file(name) for name in self.modules.closure_names(names))
+        return tuple(self.module_file(name) for name in self._closure_names(names, strict=True))
+
+    def _closure_names(self, names: Iterable[str], *, strict: bool) -> tuple[str, ...]:
+        ordered: dict[str, None] = {}
+        for name in names:
+            own = self.drivers.get(canonical(name))
+            needed = [name] if own is None else own.needs
+            ordered.update(dict.fromkeys(self.modules.closure_names(needed, strict=strict)))
+            if own is not None:
+                ordered[canonical(name)] = None
+        return tuple(ordered)
+
+    def module_parameters(self, name: str) -> tuple[str, ...]:
+        """The parameters that a module file says it takes: some have only a type, some a description."""
+        path = self.module_file(name)
+        words = (*module_info(path, "parmtype"), *module_info(path, "parm"))
+        return tuple(dict.fromkeys(word.partition(":")[0] for word in words))
 
     def module_file(self, name: str) -> Path:
         """The unpacked .ko of one module: the lab's own build of it, if there is one."""
         name = canonical(name)
+        own = self.drivers.get(name)
+        if own is not None and own.path is not None:
+            return own.path
         if name in self.replaced:
             return self.replaced[name]
         return self.stock_module(name)
@@ -74,6 +100,47 @@ class Kernel:
             )
         packed = self.modules.folder / path
         return packed if packed.suffix == ".ko" else _unpacked(packed)
+
+
+class Ground(Protocol):
+    """What modules from outside of a kernel are built on, for that kernel."""
+
+    def obstacle(self) -> str:
+        """Why nothing can be built on it; "" if something can."""
+
+    @property
+    def identity(self) -> str:
+        """What the bytes of a built module depend on beside its source. Raises as `opened`."""
+
+    def opened(self) -> AbstractContextManager[OpenGround]:
+        """The ground for this lab alone, in the state of its kernel.
+
+        Raises UserError if that state cannot be had, InfraError if it cannot be reached.
+        """
+
+
+class OpenGround(Protocol):
+    """A ground on which something is being built; a folder of the host is /out to what runs on it."""
+
+    @property
+    def symvers(self) -> Path:
+        """Module.symvers of the kernel."""
+
+    def make(self, out: Path, words: Sequence[str]) -> proc.Finished:
+        """kbuild for `M=` and targets, whatever its status."""
+
+    def run(self, out: Path, command: Sequence[str]) -> proc.Finished:
+        """A small program in a sandbox, whatever its status."""
+
+
+@dataclass(frozen=True)
+class OwnModule:
+    """A module of the lab's own for one kernel: built, or the reason why there is none."""
+
+    path: Path | None
+    needs: tuple[str, ...] = ()  # stock modules that it depends on
+    reason: str = ""
+    broken: bool = False  # it should be there: the reason is a failure, not a limit of the kernel
 
 
 @dataclass(frozen=True)
@@ -135,6 +202,12 @@ def kernel_id(image_sha256: str, config_sha256: str, replaced: Mapping[str, str]
     """12 hex digits over image, configuration and the digests of replaced modules."""
     modules = [part for item in sorted(replaced.items()) for part in item]
     return files.sha256_text(image_sha256, config_sha256, *modules)[:12]
+
+
+def module_info(module: Path, key: str) -> tuple[str, ...]:
+    """What a module says of itself under `key`, such as vermagic, depends or parmtype."""
+    found = re.findall(rb"(?:^|\0)" + key.encode() + rb"=([^\0]{0,4096})(?=\0)", module.read_bytes())
+    return tuple(text.decode(errors="replace").strip() for text in found)
 
 
 def compiler_of(config: str) -> str:

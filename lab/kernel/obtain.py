@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lab.errors import UserError
+from lab.kernel.ground import on_headers, on_objects
 from lab.kernel.image_file import image_kernel
 from lab.kernel.kernel import Kernel
 from lab.kernel.packaged import packaged_kernel
@@ -24,14 +25,15 @@ def obtain(text: str, *, with_build: bool, kconfig: str = KCONFIG) -> Kernel:
     source = parse_source(text)
     match source:
         case Packaged():
-            return packaged_kernel(source, with_build=with_build)
+            return on_headers(packaged_kernel(source, with_build=with_build))
         case Image():
             return image_kernel(source)
         case _:
             from lab.kernel.full_build import build_kernel
 
             with checked_out(source) as tree:
-                return build_kernel(tree, kconfig, name=str(source))
+                kernel = build_kernel(tree, kconfig, name=str(source))
+            return on_objects(kernel, source, kconfig)
 
 
 def obtain_steps(text: str, series: Series, *, kconfig: str = KCONFIG) -> tuple[Kernel, ...]:
@@ -45,7 +47,8 @@ def obtain_steps(text: str, series: Series, *, kconfig: str = KCONFIG) -> tuple[
         case Packaged():
             from lab.kernel import module_build
 
-            return module_build.build_steps(packaged_kernel(source, with_build=True), series)
+            steps = module_build.build_steps(packaged_kernel(source, with_build=True), series)
+            return tuple(on_headers(kernel) for kernel in steps)
         case Image():
             raise UserError(
                 f"{source.path} is built already: {series.name} cannot be applied to it",
@@ -55,4 +58,10 @@ def obtain_steps(text: str, series: Series, *, kconfig: str = KCONFIG) -> tuple[
             from lab.kernel import full_build
 
             with checked_out(source) as tree:
-                return full_build.build_steps(tree, kconfig, series, name=str(source))
+                base, *after = full_build.build_steps(tree, kconfig, series, name=str(source))
+            grounded = [on_objects(base, source, kconfig)]
+            for number, kernel in enumerate(after, 1):
+                # A series may touch nothing that is built: then the objects are those of the base.
+                applied = None if kernel.root == base.root else series.first(number)
+                grounded.append(on_objects(kernel, source, kconfig, applied))
+            return tuple(grounded)

@@ -19,7 +19,7 @@ from lab.kernel.kernel import Kernel, compiler_of, kernel_id
 from lab.kernel.kernel_packages import KernelPackages
 from lab.kernel.packages import Package, PackageRoot, extract
 from lab.kernel.sources import Packaged
-from lab.kernel.suites import tools_of
+from lab.kernel.suites import Suite, tools_of
 from lab.kernel.vmlinux import extract_vmlinux
 from lab.results.models import KernelRecord, Record
 
@@ -59,8 +59,25 @@ def packaged_kernel(source: Packaged, *, with_build: bool) -> Kernel:
         kernel = _kernel(root, packages)
         if headers is None:
             return kernel
-        suite = tools_of(packages.suite) if packages.image.index == "every" else None
+        suite = _suite_of(packages)
         return replace(kernel, headers=headers.result(), source_package=packages.source, suite=suite)
+
+
+def kernel_headers(source: Packaged) -> tuple[Path, Suite | None]:
+    """What modules from outside are built with: headers and kbuild tools, and the suite whose compiler goes
+    with them; None: the host's. UserError if the archive lacks them in the version of the image."""
+    packages = resolve(source, with_build=True)
+    build = [p for p in (packages.headers, packages.headers_common, packages.kbuild) if p is not None]
+    if missing := [name for name in packages.missing if name != "source"]:
+        raise UserError(f"the archive has no {', '.join(missing)} of Linux {packages.version}")
+    root = PackageRoot()
+    if not _folder_of(*build).exists():
+        root.fetch_all(build)
+    return _headers_folder(root, build), _suite_of(packages)
+
+
+def _suite_of(packages: KernelPackages) -> Suite | None:
+    return tools_of(packages.suite) if packages.image.index == "every" else None
 
 
 def _fetch(root: PackageRoot, packages: KernelPackages, build: list[Package]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OPTIONS = ("lab_kernel", "lab_kconfig", "lab_machine", "lab_clock", "lab_accel")
 CASE_FOLDERS = "faultlab_cases"
+ANSWER = "answer.yaml"  # of a topic: what `lab answer` runs, and no case
 NO_TOPICS = ("machines", "include", "driver")  # folders of a testcases tree that hold no cases
 
 GUEST: pytest.StashKey[LabGuest] = pytest.StashKey()
@@ -75,6 +76,8 @@ def _is_case(path: Path, parent: pytest.Collector) -> bool:
     if any(path.is_relative_to(folder) for folder in config.getini(CASE_FOLDERS)):
         return True
     if not any(config.getoption(option) for option in OPTIONS):
+        return False
+    if path.name == ANSWER:
         return False
     in_tree = path.parent.parent.name == "testcases" and path.parent.name not in NO_TOPICS
     return in_tree or parent.session.isinitpath(path)

@@ -67,6 +67,8 @@ class CaseItem(pytest.Item):
         """Say how the trial ended."""
         if self.trial.outcome is Outcome.SKIP:
             raise pytest.skip.Exception(self.trial.reason, _use_item_location=True)
+        if self.trial.as_expected:
+            pytest.xfail(self.trial.reason)
         if self.trial.outcome is not Outcome.PASS:
             session = CaseRunner.of(self.config).started([])
             pytest.fail(_story(session, self.trial), pytrace=False)

@@ -9,9 +9,11 @@ import email.policy
 import re
 from dataclasses import dataclass, field
 
+from lab.compare.answer import WORKFLOW as ANSWER
+from lab.compare.answer import judge_answer
 from lab.compare.compare import compare
 from lab.compare.debug import refuse_times
-from lab.compare.pairs import BASE, BROKEN, PATCHED, newest_attempts
+from lab.compare.pairs import BASE, PATCHED, newest_attempts
 from lab.compare.verdict import judge, judge_run, same_bytes
 from lab.errors import InfraError
 from lab.report.clean import one_line
@@ -64,7 +66,7 @@ class Findings:
     @property
     def failed(self) -> list[Trial]:
         """The trials whose evidence a reader wants to see."""
-        return [t for t in self.current if t.outcome in BROKEN or t.outcome is Outcome.ERROR]
+        return [t for t in self.current if t.broken or t.outcome is Outcome.ERROR]
 
     @property
     def environments(self) -> list[Environment]:
@@ -123,6 +125,8 @@ def _verdict(
     if compares_two(record, trials):
         base, patched = (kernels.get(record.kernels.get(role, "")) for role in (BASE, PATCHED))
         verdict = judge(record, trials, comparisons, same_build=same_bytes(base, patched))
+    elif record.workflow == ANSWER:
+        verdict = judge_answer(record, trials)
     else:
         verdict = judge_run(record, trials)
     return verdict.model_copy(update={"reasons": (*verdict.reasons, *damaged)}) if damaged else verdict

@@ -6,6 +6,7 @@ classname and name, so these pairs are made unique.
     trial FAIL, CRASH, TIMEOUT  failure
     trial ERROR, or missing     error: the lab cannot tell
     trial SKIP                  skipped
+    trial failed as expected    skipped, with the reason
     metric worse                failure, if it gates
     metric undecided            error, if it gates
     metric not judged           skipped
@@ -92,7 +93,7 @@ def _add_evidence(case: Any, trial: Trial, findings: Findings) -> None:
 
 def _trial_result(trial: Trial) -> Any:
     kinds = {Outcome.PASS: "", Outcome.SKIP: "Skipped", Outcome.ERROR: "Error"}
-    kind = kinds.get(trial.outcome, "Failure")
+    kind = "Skipped" if trial.as_expected else kinds.get(trial.outcome, "Failure")
     return _result(kind, f"{trial.outcome}: {trial.reason}") if kind else None
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.compare.pairs import BASE, BROKEN, PATCHED, Cell, cells
+from lab.compare.pairs import BASE, PATCHED, Cell, cells
 from lab.compare.words import amount, change_short, counted, percent
 from lab.report.findings import Findings
-from lab.results.models import Clock, Comparison, Outcome, Trial
+from lab.results.models import BROKEN, Clock, Comparison, Outcome, Trial
 
 HEADER = ("case", "metric", "base", "patched", "change", "decision")
 NUMERIC = (2, 3, 4)
@@ -97,6 +97,10 @@ def _outcome_row(name: str, cell: Cell) -> Row:
     base, patched = cell.outcomes(BASE), cell.outcomes(PATCHED)
     if cell.skipped:
         decision = "skipped"
+    elif cell.as_expected:
+        decision = "as expected"
+    elif cell.mended:
+        decision = "better"
     elif base == {Outcome.PASS} and patched & BROKEN:
         decision = "worse"
     elif base == patched == {Outcome.PASS}:

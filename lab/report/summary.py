@@ -58,11 +58,13 @@ def _comparison(c: Comparison) -> dict[str, Any]:
 def _trial(t: Trial) -> dict[str, Any]:
     return {
         "case": t.case,
+        "role": t.role,
         "machine": t.machine,
         "clock": str(t.clock),
         "repeat": t.repeat,
         "outcome": str(t.outcome),
         "reason": t.reason,
+        "as_expected": t.as_expected,
         "stage": t.stage,
         "folder": f"trials/{t.key}",
         "measurements": [

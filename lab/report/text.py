@@ -75,17 +75,21 @@ def comparison_lines(findings: Findings) -> list[str]:
 
 
 def _trials(findings: Findings) -> list[str]:
+    several = len({trial.role for trial in findings.current}) > 1
     shown, remarks = [], []
     for trial in findings.current:
         numbers = [(name, f"{amount(value)} {unit}") for name, value, unit in _numbers(findings, trial)]
-        head = (trial.case, trial.machine, str(trial.outcome))
+        outcome = f"{trial.outcome}, as expected" if trial.as_expected else str(trial.outcome)
+        head = (trial.case, *([trial.role] if several else []), trial.machine, outcome)
         for position, (name, value) in enumerate(numbers or [("", "")]):
-            shown.append((*(head if position == 0 else ("", "", "")), name, value))
+            shown.append((*(head if position == 0 else [""] * len(head)), name, value))
         if trial.reason:
-            remarks.append(f"{trial.case} on {trial.machine}: {trial.reason}")
+            on = f"{trial.machine}, kernel {trial.role}" if several else trial.machine
+            remarks.append(f"{trial.case} on {on}: {trial.reason}")
     if not shown:
         return []
-    lines = table(("case", "machine", "outcome", "metric", "value"), shown, right=(4,))
+    header = ("case", *(["kernel"] if several else []), "machine", "outcome", "metric", "value")
+    lines = table(header, shown, right=(len(header) - 1,))
     return [*lines, *(["", *bullets(remarks)] if remarks else [])]
 
 

@@ -26,6 +26,10 @@ class Outcome(StrEnum):
     ERROR = "ERROR"  # the lab or the host failed: no statement about the kernel
 
 
+BROKEN = frozenset({Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT})
+"""Outcomes that the kernel under test answers for."""
+
+
 class Clock(StrEnum):
     """What a number means (docs/architecture.md, Clocks)."""
 
@@ -100,6 +104,16 @@ class KernelRecord(Record):
     debug_options: tuple[str, ...] = ()  # what makes times of this kernel meaningless: "KASAN", ...
 
 
+class Expected(Record):
+    """What a file of expectations says about a trial that ended as it says, or against it."""
+
+    kind: Literal["fail", "flake"]
+    reason: str
+    where: str  # expectations/fails.txt:12
+    check: str = ""  # the one check that it is about; "": the whole case
+    met: bool  # False: it was expected to fail and did not
+
+
 class Trial(Record):
     """One case on one kernel on one machine, once."""
 
@@ -115,6 +129,7 @@ class Trial(Record):
     attempt: int = 1
     outcome: Outcome
     reason: str = ""  # one sentence; "" only for PASS
+    expected: Expected | None = None  # None: nothing but success was expected
     stage: str = ""  # where it ended: "plan", "boot", "run", "collect", "scan", "done"
     measurements: tuple[Measurement, ...] = ()
     checks: tuple[Check, ...] = ()
@@ -126,6 +141,16 @@ class Trial(Record):
     seconds: float = 0.0  # host wall time of the whole trial; functional only
     started: str = ""  # RFC 3339, UTC
     environment: Environment | None = None  # None when no guest was started
+
+    @property
+    def as_expected(self) -> bool:
+        """Did it fail in a way that is a known limitation of the kernel?"""
+        return self.outcome in BROKEN and self.expected is not None and self.expected.met
+
+    @property
+    def broken(self) -> bool:
+        """Did it fail, and was that not to be expected?"""
+        return self.outcome in BROKEN and not self.as_expected
 
     def value(self, metric: str) -> Measurement | None:
         """The measurement of that name, if the trial has one."""
@@ -223,6 +248,7 @@ class RunRecord(Record):
     lab_version: str
     created: str
     series: str = ""  # path of the kept copy inside the run folder
+    series_onto: str = ""  # of the series that it goes on top of, if there is one
     title: str = ""  # of the series or of the kernel under test
     base_source: str = ""  # the kernel, or the base, as it was asked for: "stock", "debian:6.12"
     base_choice: str = ""  # why that base

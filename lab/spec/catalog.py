@@ -3,7 +3,10 @@
 
     testcases/machines/NAME.yaml      a machine
     testcases/TOPIC/STEM.yaml         the case TOPIC/STEM
+    testcases/TOPIC/answer.yaml       no case: the tables of the topic (lab.spec.answer)
     testcases/include/*.h             headers of every workload
+    testcases/driver/NAME/            the lab's own kernel module NAME (lab.spec.drivers)
+    testcases/expectations/*.txt      known limitations of kernels (lab.spec.expectations)
 
 One broken file does not hide the others: it is told when it is asked for, and in `Catalog.problems`.
 """
@@ -14,7 +17,7 @@ import fnmatch
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,8 +26,10 @@ from pydantic import BaseModel
 from lab import files
 from lab.errors import InfraError, SpecError, UserError, did_you_mean
 from lab.spec.document import Document, Loc, Problem
+from lab.spec.drivers import Driver, load_driver
+from lab.spec.expectations import Expectations, load_expectations
 from lab.spec.loader import load, load_document, shown, spec_error
-from lab.spec.models import Case, Machine
+from lab.spec.models import Case, Machine, module_of
 
 M = TypeVar("M", bound=BaseModel)
 Found = Mapping[str, M | SpecError]
@@ -32,7 +37,13 @@ Found = Mapping[str, M | SpecError]
 
 PLACEHOLDERS = ("driver",)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_NO_TOPICS = {"machines", "include", "driver"}
+_NO_TOPICS = {"machines", "include", "driver", "expectations"}
+
+ANSWER = "answer.yaml"
+"""The file of a topic that declares its tables."""
+
+MAX_FILE = 16 << 20
+"""Bytes of one of a case's files: it is carried in the guest's initramfs."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class Catalog:
     root: Path
     _machines: Found[Machine]
     _cases: Found[Case]
+    _drivers: Mapping[str, Driver | SpecError] = field(default_factory=dict)
 
     @classmethod
     def load(cls, root: Path | None = None) -> Catalog:
@@ -55,13 +67,16 @@ class Catalog:
         machines: dict[str, Machine | SpecError] = {}
         for path in sorted(root.glob("machines/*.yaml")):
             machines[path.stem] = _load_or_error(_load_machine, path)
-        catalog = cls(root, machines, {})
+        drivers: dict[str, Driver | SpecError] = {}
+        for folder in sorted(path.parent for path in root.glob("driver/*/Kbuild")):
+            drivers[folder.name] = _driver_or_error(folder, root / "include")
+        catalog = cls(root, machines, {}, drivers)
         cases: dict[str, Case | SpecError] = {}
         for path in sorted(root.glob("*/*.yaml")):
-            if path.parent.name not in _NO_TOPICS:
+            if path.parent.name not in _NO_TOPICS and path.name != ANSWER:
                 name = f"{path.parent.name}/{path.stem}"
                 cases[name] = _load_or_error(functools.partial(catalog._load_case, name=name), path)
-        return cls(root, machines, cases)
+        return cls(root, machines, cases, drivers)
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -76,7 +91,11 @@ class Catalog:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with any file, as `file:line:column: text`."""
-        every = (*self._machines.values(), *self._cases.values())
+        every = [*self._machines.values(), *self._cases.values(), *self._drivers.values()]
+        try:
+            self.expectations  # noqa: B018 - reading them is the check
+        except SpecError as error:
+            every.append(error)
         return tuple(problem for one in every if isinstance(one, SpecError) for problem in one.problems)
 
     def machine(self, name: str) -> Machine:
@@ -91,6 +110,25 @@ class Catalog:
         if name.endswith((".yaml", ".yml")):
             return self._case_at(Path(name))
         return _pick(name, self._cases, "case")
+
+    @functools.cached_property
+    def expectations(self) -> Expectations:
+        """What is known to fail. Raises SpecError with all that is wrong in the files that say so."""
+        return load_expectations(self.root, self._cases, self._machines)
+
+    def driver(self, module: str) -> Driver | None:
+        """The lab's own kernel module of that name; None if there is none. SpecError if it is broken."""
+        found = self._drivers.get(module.replace("-", "_"))
+        if isinstance(found, SpecError):
+            raise found
+        return found
+
+    def drivers_for(self, case: Case | None, machine: Machine) -> tuple[Driver, ...]:
+        """The lab's own modules that a guest loads, by the case and by the machine."""
+        wanted = [name for gpu in machine.gpus for name in (*gpu.bus_modules, *gpu.modules)]
+        wanted += [module_of(line) for line in case.modules] if case is not None else []
+        found = (self.driver(name) for name in dict.fromkeys(wanted))
+        return tuple(driver for driver in found if driver is not None)
 
     def select(self, names: Iterable[str]) -> tuple[Case, ...]:
         """The cases of these names, paths or topics (`prefault` or `prefault/`), each once, in this order."""
@@ -127,7 +165,12 @@ class Catalog:
         case._path, case._name = path.absolute(), name
         if problems := _cross_check(case, document, self._machines):
             raise spec_error(path, problems)
-        case._digest = _case_digest(case, self.root / "include")
+        own = {
+            driver.name: driver
+            for machine in case.machines
+            for driver in self.drivers_for(case, self.machine(machine))
+        }
+        case._digest = _case_digest(case, self.root / "include", own.values())
         return case
 
 
@@ -138,6 +181,13 @@ def _load_or_error(loader: Callable[[Path], M], path: Path) -> M | SpecError:
         return error
     except UserError as error:  # unreadable
         return SpecError([error.message])
+
+
+def _driver_or_error(folder: Path, include: Path) -> Driver | SpecError:
+    try:
+        return load_driver(folder, include)
+    except SpecError as error:
+        return error
 
 
 def _load_machine(path: Path) -> Machine:
@@ -174,18 +224,45 @@ def _cross_check(case: Case, document: Document, machines: Iterable[str]) -> lis
             if word not in PLACEHOLDERS:
                 tell(("args", index), f"unknown placeholder {{{word}}}; {did_you_mean(word, PLACEHOLDERS)}")
     if case.workload is None:
-        for key in ("args", "metrics"):
+        for key in ("args", "files", "metrics"):
             if getattr(case, key):
                 tell((key,), f"'{key}' without a workload")
+    for name, path in case.file_paths.items():
+        if not path.is_file():
+            tell(("files", name), f"there is no file {shown(path)}")
+        elif path.stat().st_size > MAX_FILE:
+            tell(("files", name), f"{shown(path)} is larger than {MAX_FILE >> 20} MiB")
+    _check_guest(case, tell)
     return problems
 
 
-def _case_digest(case: Case, include: Path) -> str:
-    """Over all that decides what the case measures: its YAML, its source and every header."""
-    sources = [case.path, *sorted(include.glob("*.h"))]
+def _check_guest(case: Case, tell: Callable[[Loc, str], None]) -> None:
+    """Keys about the guest that contradict each other, or themselves."""
+    named = [module_of(line) for line in case.modules]
+    for index, name in enumerate(named):
+        if name in named[:index]:
+            tell(("modules", index), f"module {name} is named twice; give all its parameters at once")
+    for index, disk in enumerate(case.disks):
+        if disk.bps is not None and case.clock != "functional":
+            tell(
+                ("disks", index, "bps"),
+                "a throttle runs on the host's clock: it needs `clock: functional` in the case",
+            )
+    if case.requires is not None:
+        if case.requires.kernel is None and not case.requires.config:
+            tell(("requires",), "requires nothing; it must have: kernel, config or both")
+        for index, option in enumerate(case.requires.config):
+            if option.startswith("CONFIG_"):
+                tell(("requires", "config", index), f"leave CONFIG_ off: {option.removeprefix('CONFIG_')}")
+
+
+def _case_digest(case: Case, include: Path, drivers: Iterable[Driver]) -> str:
+    """Over all that decides what the case measures: its YAML, its source, every header, its files and the
+    lab's own modules that it loads."""
+    sources = [case.path, *sorted(include.glob("*.h")), *case.file_paths.values()]
     if case.workload_path is not None:
-        sources.append(case.workload_path)
-    parts: list[str | bytes] = []
+        sources += [case.workload_path, *sorted(case.workload_path.parent.glob("*.h"))]
+    parts: list[str | bytes] = [driver.digest for driver in drivers]
     try:
         for source in sources:
             parts += [source.name, source.read_bytes()]

@@ -8,11 +8,24 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints
 
+from lab.spec.versions import RANGE_PATTERN
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=64)]
 MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=48)]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[KMG]$")]
 MemoryManager = Literal["ttm", "shmem"]
 """The code behind a GPU driver's BO mappings: TTM, or the GEM shmem helpers."""
+ModuleLine = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"""^[A-Za-z0-9_-]+( [A-Za-z0-9_]+(=[!#-&(-~]+)?)*$""",  # no quotes, no spaces in values
+        max_length=512,
+    ),
+]
+"""A kernel module and its parameters: `kvm-amd`, `lab_gpu prefault=512 huge=1`."""
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][!#-&(-~]*$", max_length=256)]
+ConfigOption = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", max_length=64)]
+Range = Annotated[str, StringConstraints(pattern=RANGE_PATTERN, max_length=128)]
 
 
 class Declared(BaseModel):
@@ -33,6 +46,31 @@ class Metric(Declared):
     gate: bool = Field(True, description="false: shown, but cannot fail the verdict")
 
 
+class Requires(Declared):
+    """What a kernel must be for the case to mean anything; on others the trial is SKIP."""
+
+    kernel: Range | None = Field(
+        None, description="comparisons of the upstream version, joined by commas: '>=6.1,<6.12'"
+    )
+    config: tuple[ConfigOption, ...] = Field(
+        (), description="options, without CONFIG_, that must be y or m in the kernel's configuration"
+    )
+    reason: str = Field("", description="why, for whoever reads SKIP")
+
+
+class Disk(Declared):
+    """A zero-filled virtio disk in the host's memory that is gone with the guest: /dev/vda, /dev/vdb, ..."""
+
+    size: Size
+    bps: int | None = Field(
+        None, ge=1024, le=1 << 30, description="bytes a second that QEMU lets through, on the host's clock"
+    )
+
+    @property
+    def bytes(self) -> int:
+        return size_in_bytes(self.size)
+
+
 class Case(Declared):
     """One experiment: a workload with arguments, where it makes sense, and what its numbers mean."""
 
@@ -47,8 +85,29 @@ class Case(Declared):
     args: tuple[str, ...] = Field(
         (), description="arguments; {driver} stands for the kernel driver of the GPU under test"
     )
+    files: dict[Name, str] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="data for the workload: /lab/files/NAME in the guest is this file, relative to this YAML",
+    )
     machines: tuple[Name, ...] = Field(min_length=1, description="presets the case runs on by default")
     metrics: dict[MetricName, Metric] = Field(default_factory=dict)
+    requires: Requires | None = Field(
+        None, description="which kernels the case makes sense on; others are SKIP"
+    )
+    clock: Literal["virtual", "functional"] | None = Field(
+        None,
+        description="the only clock the case makes sense on, whatever --clock says; functional: no "
+        "instructions are counted and times mean nothing. Absent: any",
+    )
+    memory: Size | None = Field(None, description="of the guest; absent: the machine's")
+    cmdline: tuple[Word, ...] = Field((), description="words added to the guest kernel's command line")
+    modules: tuple[ModuleLine, ...] = Field(
+        (),
+        description="kernel modules to load, in this order, each after what it depends on, with parameters; "
+        "also gives parameters to a module that is loaded anyway",
+    )
+    disks: tuple[Disk, ...] = Field((), max_length=8, description="/dev/vda, /dev/vdb, ...")
     timeout: float = Field(120.0, gt=0, le=3600, description="seconds for the workload, wall time on TCG")
     touches: tuple[str, ...] = Field(
         (), description="path patterns of the kernel source; a series touching one of them runs the case"
@@ -77,6 +136,15 @@ class Case(Declared):
     def workload_path(self) -> Path | None:
         return None if self.workload is None else (self._path.parent / self.workload).resolve()
 
+    @property
+    def file_paths(self) -> dict[str, Path]:
+        """Of `files`, by name."""
+        return {name: (self._path.parent / path).resolve() for name, path in self.files.items()}
+
+    def on(self, machine: Machine) -> Machine:
+        """The machine as the case wants it."""
+        return machine if self.memory is None else machine.model_copy(update={"memory": self.memory})
+
 
 class Gpu(Declared):
     """One emulated graphics device."""
@@ -88,8 +156,13 @@ class Gpu(Declared):
     driver: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")] = Field(
         description="the name that the DRM driver gives itself (DRM_IOCTL_VERSION)"
     )
+    vram: Size | None = Field(
+        None, description="memory of the host that the device takes as its property memdev (ivshmem-plain)"
+    )
     modules: tuple[str, ...] = Field(
-        min_length=1, description="kernel modules that drive it; the first that the kernel has is taken"
+        min_length=1,
+        description="kernel modules that drive it; the first that the kernel has, or the lab has a driver "
+        "of, is taken",
     )
     bus_modules: tuple[str, ...] = Field(
         (), description="modules of its bus, loaded first: no dependency of the driver names them"
@@ -125,3 +198,13 @@ class Image(Declared):
     programs: tuple[str, ...] = Field(description="absolute paths that are taken from the packages")
     folders: tuple[str, ...] = ()
     files: dict[str, str] = Field(default_factory=dict, description="absolute path -> text")
+
+
+def size_in_bytes(size: str) -> int:
+    """Bytes of a Size such as 64M."""
+    return int(size[:-1]) << {"K": 10, "M": 20, "G": 30}[size[-1]]
+
+
+def module_of(line: str) -> str:
+    """The module's name in a ModuleLine, as the kernel shows it."""
+    return line.partition(" ")[0].replace("-", "_")

@@ -12,14 +12,16 @@ from pathlib import Path
 import lab
 from lab import files, proc
 from lab.campaign.execute import Campaign, run_campaign
+from lab.campaign.fitness import skip_reason
 from lab.campaign.plan import plan_trials
 from lab.campaign.probe import choose
-from lab.campaign.trial import Work, job_of, skip_reason
+from lab.campaign.trial import Work, job_of
 from lab.errors import InfraError, Interrupted, UserError
 from lab.guest.accelerator import Choice, Policy, without_probe
 from lab.guest.argv import qemu_argv
 from lab.guest.guest import write_command
-from lab.guest.prepare import Bench, prepare_boot
+from lab.guest.prepare import Bench, Extras, prepare_boot
+from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel
 from lab.kernel.obtain import KCONFIG
 from lab.report.write import write_reports
@@ -56,6 +58,7 @@ def new_record(
     """The record of a new run. UserError if a machine is unknown or no trial would be run."""
     for machine in options.machines:
         catalog.machine(machine)
+    _ = catalog.expectations  # a broken file is told before there is a run
     plan = plan_trials(cases, roles, clock=options.clock, machines=options.machines, repeats=options.repeats)
     if not plan:
         raise UserError("there is no case to run", hint="see `lab list cases`")
@@ -107,15 +110,23 @@ def open_campaign(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -
     )
     catalog = Catalog.load()
     planned = record.plan
+    cases = {name: find_case(catalog, name, kept) for name, kept in record.cases.items()}
+    machines = {name: catalog.machine(name) for name in dict.fromkeys(trial.machine for trial in planned)}
     return Campaign(
         bench=bench,
         run=run,
-        cases={name: find_case(catalog, name, kept) for name, kept in record.cases.items()},
-        machines={name: catalog.machine(name) for name in dict.fromkeys(trial.machine for trial in planned)},
+        cases=cases,
+        machines=machines,
         kernels=kernels,
+        expectations=catalog.expectations,
+        drivers={
+            (trial.case, trial.machine): catalog.drivers_for(cases[trial.case], machines[trial.machine])
+            for trial in planned
+        },
         choices={
-            role: choose(bench, kernel, record.accelerator, planned[0].clock)
-            for role, kernel in kernels.items()
+            (role, clock): choose(bench, kernels[role], record.accelerator, clock)
+            for role, clock in dict.fromkeys((trial.role, trial.clock) for trial in planned)
+            if role in kernels  # a long run gets its kernels one after the other
         },
     )
 
@@ -183,9 +194,9 @@ def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel
     root = files.state_dir("dry-runs") / record.id
     found: list[Previewed] = []
     for planned in record.plan:
-        kernel = kernels[planned.role]
         case = find_case(catalog, planned.case, record.cases[planned.case])
-        machine = catalog.machine(planned.machine)
+        machine = case.on(catalog.machine(planned.machine))
+        kernel = with_drivers(kernels[planned.role], catalog.drivers_for(case, machine))
         reason = skip_reason(case, machine, kernel)
         if reason:
             found.append(Previewed(planned, None, f"SKIP: {reason}"))
@@ -197,7 +208,9 @@ def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel
             "kvm", "if the probing boot succeeds"
         )
         work = Work(planned, case, machine, kernel, choice, program)
-        boot = prepare_boot(bench, machine, kernel, job_of(work), clock=planned.clock, choice=choice)
+        boot = prepare_boot(
+            bench, machine, kernel, job_of(work), clock=planned.clock, choice=choice, extras=Extras.of(case)
+        )
         folder = root / planned.key
         folder.mkdir(parents=True)
         write_command(boot, folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 import lab
 from lab import proc
 from lab.campaign.probe import choose
-from lab.campaign.trial import BOOT_SECONDS, SILENCE_SECONDS
+from lab.campaign.trial import boot_patience
 from lab.errors import InfraError, LabError
 from lab.guest.accelerator import Choice, Policy
 from lab.guest.guest import KERNEL_DIED, Boot, End, Guest, booted, command_script
@@ -23,12 +23,15 @@ from lab.guest.prepare import Bench, prepare_boot
 from lab.guest.shell import Keys, Shell, connected, free_port, make_keys
 from lab.image.initramfs import Job
 from lab.instrument.splats import scan
+from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel
-from lab.kernel.obtain import KCONFIG, obtain
+from lab.kernel.obtain import KCONFIG, obtain, obtain_steps
+from lab.kernel.series import joined
 from lab.results.models import Clock, RunRecord, Splat
 from lab.results.runfolder import RunFolder, new_run_id
 from lab.spec.catalog import Catalog
 from lab.waiting import Deadline
+from lab.workflow.patched import find_series
 
 PORT_TRIES = 5
 """A port can be taken between finding it free and QEMU's bind."""
@@ -52,6 +55,7 @@ class Wanted:
     accelerator: Policy = "auto"
     gdb: bool = False
     kconfig: str = KCONFIG
+    series: str = ""  # applied to the kernel, as patched.find_series takes it
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,10 @@ class Prepared:
 def prepare_guest(wanted: Wanted) -> Prepared:
     """Everything up to the start: kernel, accelerator, image, a free port, keys."""
     bench = Bench.set_up()
-    machine = Catalog.load().machine(wanted.machine)
-    kernel = obtain(wanted.kernel, with_build=False, kconfig=wanted.kconfig)
+    catalog = Catalog.load()
+    machine = catalog.machine(wanted.machine)
+    kernel = _kernel(wanted)
+    kernel = with_drivers(kernel, catalog.drivers_for(None, machine))
     clock = Clock.FUNCTIONAL
     choice = choose(bench, kernel, wanted.accelerator, clock)
     keys = make_keys()
@@ -94,6 +100,13 @@ def prepare_guest(wanted: Wanted) -> Prepared:
         gdb=f"tcp:127.0.0.1:{free_port()}" if wanted.gdb else None,
     )
     return Prepared(kernel, choice, boot, keys)
+
+
+def _kernel(wanted: Wanted) -> Kernel:
+    if not wanted.series:
+        return obtain(wanted.kernel, with_build=False, kconfig=wanted.kconfig)
+    series = joined(find_series(wanted.series, wanted.kernel, Path.cwd()))
+    return obtain_steps(wanted.kernel, series, kconfig=wanted.kconfig)[-1]
 
 
 @dataclass
@@ -126,7 +139,7 @@ def open_guest(
         with booted(prepared.boot, folder) as guest:
             if announce is not None:
                 announce(prepared)
-            if not _served(guest, wanted, folder) and attempt < PORT_TRIES:
+            if not _served(guest, prepared.kernel, wanted, folder) and attempt < PORT_TRIES:
                 continue
             with _connection(guest, prepared, folder) as shell:
                 yield OpenGuest(guest, shell, prepared, folder)
@@ -148,11 +161,12 @@ def _new_run(wanted: Wanted, command: Sequence[str]) -> RunFolder:
     return RunFolder.create(record)
 
 
-def _served(guest: Guest, wanted: Wanted, folder: Path) -> bool:
+def _served(guest: Guest, kernel: Kernel, wanted: Wanted, folder: Path) -> bool:
     """Wait for the ready marker; False if another program took the port, so that another is tried."""
     accelerator = guest.boot.launch.accelerator
-    patience = GDB_PATIENCE if wanted.gdb else BOOT_SECONDS[accelerator]
-    silence = GDB_PATIENCE if wanted.gdb else SILENCE_SECONDS[accelerator]
+    patience, silence = boot_patience(kernel, accelerator)
+    if wanted.gdb:
+        patience = silence = GDB_PATIENCE
     end = guest.wait_ready(Deadline("boot", patience), silence=silence)
     if end is End.HAPPENED:
         return True

@@ -36,6 +36,11 @@ struct drm_mode_map_dumb {
 	uint64_t offset; /* returned */
 };
 
+/* include/uapi/drm/drm.h */
+struct drm_gem_close {
+	uint32_t handle, pad;
+};
+
 /* include/uapi/drm/qxl_drm.h */
 struct drm_qxl_alloc {
 	uint32_t size;
@@ -48,6 +53,7 @@ struct drm_qxl_map {
 };
 
 #define DRM_IOCTL_VERSION _IOWR('d', 0x00, struct drm_version)
+#define DRM_IOCTL_GEM_CLOSE _IOW('d', 0x09, struct drm_gem_close)
 #define DRM_IOCTL_QXL_ALLOC _IOWR('d', 0x40, struct drm_qxl_alloc)
 #define DRM_IOCTL_QXL_MAP _IOWR('d', 0x41, struct drm_qxl_map)
 #define DRM_IOCTL_MODE_CREATE_DUMB _IOWR('d', 0xb2, struct drm_mode_create_dumb)
@@ -65,6 +71,7 @@ struct bo {
 	int fd;
 	uint64_t size;   /* bytes, as made: may be more than was asked */
 	uint64_t offset; /* for mmap() on `fd` */
+	uint32_t handle; /* of GEM; 0: none */
 };
 
 /*
@@ -106,7 +113,7 @@ static inline int bo_make_dumb(int fd, uint64_t size, struct bo *bo)
 	map.handle = made.handle;
 	if (ioctl(fd, DRM_IOCTL_MODE_MAP_DUMB, &map))
 		return -1;
-	*bo = (struct bo){ .fd = fd, .size = made.size, .offset = map.offset };
+	*bo = (struct bo){ .fd = fd, .size = made.size, .offset = map.offset, .handle = made.handle };
 	return 0;
 }
 
@@ -124,7 +131,7 @@ static inline int bo_make_qxl_vram(int fd, uint64_t size, struct bo *bo)
 	map.handle = made.handle;
 	if (ioctl(fd, DRM_IOCTL_QXL_MAP, &map))
 		return -1;
-	*bo = (struct bo){ .fd = fd, .size = size, .offset = map.offset };
+	*bo = (struct bo){ .fd = fd, .size = size, .offset = map.offset, .handle = made.handle };
 	return 0;
 }
 
@@ -151,6 +158,14 @@ static inline int bo_make(enum bo_kind kind, int fd, uint64_t size, struct bo *b
 	}
 	errno = EINVAL;
 	return -1;
+}
+
+/* Give the handle back; the memory goes with the last mapping. A memfd is closed. */
+static inline int bo_free(const struct bo *bo)
+{
+	struct drm_gem_close gone = { .handle = bo->handle };
+
+	return bo->handle ? ioctl(bo->fd, DRM_IOCTL_GEM_CLOSE, &gone) : close(bo->fd);
 }
 
 /* Map the whole BO at `address`, replacing what is there, or anywhere (NULL); as mmap() if it fails. */

@@ -54,3 +54,10 @@ def test_keys_can_be_read(repeats: int, key: str) -> None:
 def test_nothing_to_plan() -> None:
     """Without cases the plan is empty."""
     assert plan_trials((), ("kernel",), clock=Clock.VIRTUAL) == ()
+
+
+def test_case_keeps_its_own_clock() -> None:
+    """A case that makes sense on one clock alone is planned on that one, whatever the others run on."""
+    timed = case("gup-race/race", "qxl").model_copy(update={"clock": "functional"})
+    plan = plan_trials((*CASES[:1], timed), ("kernel",), clock=Clock.VIRTUAL)
+    assert [one.clock for one in plan] == [Clock.VIRTUAL, Clock.FUNCTIONAL]

@@ -12,7 +12,7 @@ from lab.compare.compare import compare
 from lab.compare.two_runs import as_pair
 from lab.compare.verdict import judge, judge_run, reject, same_bytes
 from lab.errors import SeriesError, UserError
-from lab.results.models import Clock, Conclusion, Outcome, RunRecord, Trial, Verdict
+from lab.results.models import Clock, Conclusion, Expected, Outcome, RunRecord, Trial, Verdict
 
 CASE = "prefault/first-touch"
 PLAN = plan((CASE, "base"), (CASE, "patched"))
@@ -203,3 +203,51 @@ def test_two_runs_of_one_kernel_each() -> None:
         as_pair(record(PLAN), [], run, [])
     with pytest.raises(UserError, match="in common"):
         as_pair(run, [], run.model_copy(update={"plan": plan(("smoke/boot", "kernel"))}), [])
+
+
+def known(role: int, outcome: Outcome = Outcome.FAIL, *, kind: str = "fail", met: bool = True) -> Trial:
+    """A trial about which a file of expectations has something to say."""
+    said = Expected(kind=kind, reason="split on eviction", where="expectations/fails.txt:8", met=met)
+    return ended(role, outcome, expected=said)
+
+
+def test_expected_failure_is_no_failure() -> None:
+    """One kernel: a failure as expected leaves the run PASS and is counted apart, another one does not."""
+    run = record(PLAN)
+    found = judge_run(run, [trial(PLAN[0], SAME), known(1)])
+    assert (found.verdict, found.reasons) == (Conclusion.PASS, ("1 trial passed, 1 failed as expected",))
+    found = judge_run(run, [known(0), ended(1, Outcome.CRASH)])
+    assert (found.verdict, len(found.reasons)) == (Conclusion.FAIL, 1)
+
+
+def test_unexpected_pass_is_told() -> None:
+    """One kernel: what was expected to fail and did not is said, and fails nothing."""
+    found = judge_run(record(PLAN), [trial(PLAN[0], SAME), known(1, Outcome.PASS, met=False)])
+    assert found.verdict is Conclusion.PASS
+    assert found.reasons[1] == f"{CASE} on qxl: the PASS reason"
+
+
+def test_known_limitation_on_both_kernels() -> None:
+    """A pair: failing as expected on both sides blames nobody, and is no comparison either."""
+    other = plan(("smoke/boot", "base"), ("smoke/boot", "patched"))
+    both = tuple(p.model_copy(update={"number": n}) for n, p in enumerate((*PLAN, *other), 1))
+    found = verdict([known(0), known(1), *(trial(p, {}) for p in both[2:])], record(both))
+    assert found.verdict is Conclusion.PASS
+    assert "1 failed on both as expected" in found.reasons[0]
+    alone = verdict([known(0), known(1)])
+    assert alone.verdict is Conclusion.INCONCLUSIVE
+    assert alone.reasons[0] == "nothing could be compared"
+
+
+def test_series_that_mends_a_known_failure() -> None:
+    """A pair: a base that fails as expected and a patched kernel that passes is told as such."""
+    found = verdict([known(0), known(1, Outcome.PASS, met=False)])
+    assert f"{CASE} on qxl: fails on base as expected, passes on patched" in found.reasons
+
+
+def test_failure_that_is_expected_of_other_kernels() -> None:
+    """A pair: where the base passes, an expected failure on patched is a regression; a flake is a hole."""
+    found = verdict([trial(PLAN[0], SAME), known(1)])
+    assert (found.verdict, "passes on base" in found.reasons[0]) == (Conclusion.FAIL, True)
+    found = verdict([trial(PLAN[0], SAME), known(1, kind="flake")])
+    assert (found.verdict, "a known flake" in found.reasons[0]) == (Conclusion.INCONCLUSIVE, True)

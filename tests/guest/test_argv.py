@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.guest.argv import Accelerator, Launch, Wiring, by_hand, kernel_command_line, qemu_argv
+from lab.guest.argv import Accelerator, DiskFile, Launch, Wiring, by_hand, kernel_command_line, qemu_argv
 from lab.results.models import Clock
 from lab.spec.models import Gpu, Machine
 
@@ -143,4 +143,27 @@ def test_emulation_needs_no_timer_check() -> None:
 
 def test_extra_words_come_last() -> None:
     """What the caller adds comes behind all else, so that it wins."""
-    assert kernel_command_line(Clock.REAL, "kvm", "n", "panic=0  quiet").endswith(" panic=0 quiet")
+    assert kernel_command_line(Clock.REAL, "kvm", "n", ("panic=0", "quiet")).endswith(" panic=0 quiet")
+
+
+def test_disks_are_virtio_in_order() -> None:
+    """Each disk is a raw virtio disk, the first one first; only a disk that asks for it is throttled."""
+    disks = (DiskFile(8 << 20, 300000, "/proc/self/fd/7"), DiskFile(1 << 20, None, "/proc/self/fd/8"))
+    argv = qemu_argv(replace(LAUNCH, disks=disks))
+    assert values(argv, "-drive") == [
+        "if=none,id=disk0,file=/proc/self/fd/7,format=raw,throttling.bps-total=300000",
+        "if=none,id=disk1,file=/proc/self/fd/8,format=raw",
+    ]
+    assert values(argv, "-device")[-2:] == [
+        "virtio-blk-pci,drive=disk0,romfile=",
+        "virtio-blk-pci,drive=disk1,romfile=",
+    ]
+
+
+def test_memory_of_a_gpu() -> None:
+    """A GPU that is plain memory gets an object of its own, which is declared before it."""
+    memory = Gpu(device="ivshmem-plain", driver="lab_gpu", modules=("lab_gpu",), vram="64M")
+    argv = qemu_argv(replace(LAUNCH, machine=Machine(title="t", gpus=(QXL, memory))))
+    assert values(argv, "-object") == ["memory-backend-ram,id=vram1,size=64M"]
+    assert values(argv, "-device")[1] == "ivshmem-plain,romfile=,memdev=vram1"
+    assert argv.index("-object") < argv.index("ivshmem-plain,romfile=,memdev=vram1")

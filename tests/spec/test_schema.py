@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def errors(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> list[str
                 found += [problem for item in value for problem in errors(item, rule, root)]
             case "minItems":
                 found += [] if len(value) >= rule else ["too few"]
+            case "maxItems" | "maxProperties":
+                found += [] if len(value) <= rule else ["too many"]
             case "maxLength":
                 found += [] if len(value) <= rule else ["too long"]
             case "pattern":
@@ -75,12 +78,16 @@ def errors(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> list[str
     return found
 
 
+def kind_of(path: Path) -> str:
+    if path.parent.name == "machines":
+        return "machine"
+    return "answer" if path.name == "answer.yaml" else "case"
+
+
 def shipped() -> list[Any]:
     root = files.shipped("testcases")
     return [
-        pytest.param(
-            path, "machine" if path.parent.name == "machines" else "case", id=str(path.relative_to(root))
-        )
+        pytest.param(path, kind_of(path), id=str(path.relative_to(root)))
         for path in sorted(root.glob("*/*.yaml"))
     ]
 

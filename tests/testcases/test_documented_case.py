@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs/write-a-case.md").read_text()
 
 
 def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    found = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[0]  # the complete one comes first
     return str(found)
 
 

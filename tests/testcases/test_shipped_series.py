@@ -51,7 +51,7 @@ def test_shipped_series_is_fit_to_send(topic: str, name: str) -> None:
     assert len(mails) == len(patches) + (len(patches) > 1), "more than one patch want a cover letter"
     for mail in mails:
         message = email.message_from_string(mail, policy=email.policy.default)
-        assert re.match(r'\[PATCH( \d/\d)?\] (Revert ")?drm/ttm: \S', message["Subject"])
+        assert re.match(r'\[PATCH( v\d)?( \d/\d)?\] (Revert ")?drm/ttm: \S', message["Subject"])
         assert re.fullmatch(r"<20\d{6}-ttm-[a-z0-9.-]+@faultlab\.example>", message["Message-ID"])
         words, *rest = message.get_content().split("\n---\n", 1)
         assert max(map(len, words.splitlines())) <= 75

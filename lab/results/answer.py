@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""answer.json of a run: what its roles stand for, and which of its trials each cell of a table tells of.
+
+With the trials it is all that the tables are made of, so that they can be written again from the run folder.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lab.results.models import Record
+from lab.results.runfolder import RunFolder, read_record, write_record
+
+FILE_NAME = "answer.json"
+
+
+class Subject(Record):
+    """One kernel of the run, as it is obtained."""
+
+    kernel: str  # as --kernel takes it: "debian:6.12"
+    kconfig: str = ""  # what a source: kernel is built with; "" means the default
+    series: str = ""  # "prefault/pmd-size"; "" without one
+    mboxes: tuple[str, ...] = ()  # the series as it was taken, below the run folder, in order
+
+
+class ToldColumn(Record):
+    """What a column tells of a trial; with neither metric nor check, how it ended."""
+
+    title: str
+    case: str
+    metric: str = ""
+    check: str = ""
+    show: Literal["result", "detail"] = "result"
+
+
+class ToldRow(Record):
+    """One kernel on one machine."""
+
+    kernel: str  # as the table names it: "6.12"
+    series: str
+    machine: str
+    role: str  # of the run's kernels
+
+
+class ToldTable(Record):
+    """One table."""
+
+    title: str
+    says: str = ""
+    columns: tuple[ToldColumn, ...]
+    rows: tuple[ToldRow, ...]
+    left_out: tuple[str, ...] = ()  # one sentence for each series that is not for a kernel
+
+
+class TopicAnswer(Record):
+    """All tables of one topic."""
+
+    topic: str
+    tables: tuple[ToldTable, ...]
+
+    @property
+    def wanted(self) -> set[tuple[str, str, str]]:
+        """(case, role, machine) of every trial that a cell tells of."""
+        return {
+            (column.case, row.role, row.machine)
+            for table in self.tables
+            for column in table.columns
+            for row in table.rows
+        }
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The kernels of the tables, each once, in order."""
+        return tuple(dict.fromkeys(row.role for table in self.tables for row in table.rows))
+
+
+class AnswerRecord(Record):
+    """What the run answers."""
+
+    subjects: dict[str, Subject]  # by role
+    topics: tuple[TopicAnswer, ...]
+
+
+def read_answer(run: RunFolder) -> AnswerRecord:
+    """InfraError if the run has none, or a damaged one."""
+    return read_record(run.path / FILE_NAME, AnswerRecord)
+
+
+def write_answer(run: RunFolder, record: AnswerRecord) -> None:
+    write_record(run.path / FILE_NAME, record)
