@@ -11,14 +11,15 @@
 #include "bo.h"
 #include "options.h"
 #include "touch.h"
+#include "window.h"
 
 #include <getopt.h>
 
 enum populate { POPULATE_NO, POPULATE_YES, POPULATE_APART };
-enum defect { NONE, SKIP_PAGE, CORRUPT, LATE, ASTRAY, HOLE };
+enum defect { NONE, SKIP_PAGE, CORRUPT, LATE, EARLY, ASTRAY, HOLE };
 
 static const char *const populates[] = { "no", "yes", "apart", NULL };
-static const char *const defects[] = { "none", "skip-page", "corrupt", "late", "astray", "hole", NULL };
+static const char *const defects[] = { "none", "skip-page", "corrupt", "late", "early", "astray", "hole", NULL };
 static const char *const kinds[] = { "dumb", "qxl-vram", "memfd", NULL };
 static const char *const advices[] = {
 	"none", "normal", "random", "sequential", "willneed", "hugepage", NULL
@@ -54,8 +55,9 @@ static const char help[] =
 	"                         mapping, so that the measured one is still empty; no: in the span\n"
 	"  --madvise ADVICE       normal, random, sequential, willneed, hugepage, for the mapping\n"
 	"  --write, --read        how a page is touched (write)\n"
-	"  --defect DEFECT        break something to see its check fail: skip-page, corrupt, late, astray,\n"
-	"                         hole (memfd: no memory behind page 0)\n";
+	"  --defect DEFECT        break something to see its check fail: skip-page, corrupt, late (all pages\n"
+	"                         touched before), early (one page before), astray, hole (memfd: no memory\n"
+	"                         behind page 0)\n";
 
 enum option_key {
 	O_DRIVER = 1, O_BO, O_SIZE, O_PATTERN, O_STRIDE, O_SEED, O_PASS, O_REST, O_ALIGN, O_OFFSET,
@@ -155,11 +157,20 @@ static bool make(const struct options *o, struct bo *bo)
 			 (unsigned long long)bo->size);
 }
 
-/* The mapping under test, at an exact address and with the advice asked for; NULL if there is none. */
+/* A mapping where and with the advice asked for, of which nothing is touched yet. */
+static char *map_quietly(const struct options *o, const struct bo *bo, uint64_t pages)
+{
+	char *base = bo_map_at(bo, o->map_align, pages);
+
+	if (base != MAP_FAILED && o->advice)
+		madvise(base, bo->size, advice_values[o->advice]);
+	return base;
+}
+
+/* The mapping under test; NULL if there is none. */
 static char *map(const struct options *o, const struct bo *bo)
 {
-	uint64_t pages = o->offset_pages + (o->defect == ASTRAY);
-	char *base = bo_map_at(bo, o->map_align, pages);
+	char *base = map_quietly(o, bo, o->offset_pages + (o->defect == ASTRAY));
 	uintptr_t wanted = (uintptr_t)base - o->offset_pages * LAB_PAGE;
 
 	if (base == MAP_FAILED) {
@@ -188,6 +199,8 @@ static void prepare(const struct options *o, int fd, struct span *span, char *ba
 		*word(base, 0) = token(0, o->pass);
 	if (o->pass == 2 || o->defect == LATE)
 		touch_pages(span, base, o->read, 1);
+	if (o->defect == EARLY)
+		*word(base, o->size / LAB_PAGE / 2) = token(o->size / LAB_PAGE / 2, o->pass);
 	if (o->defect == SKIP_PAGE)
 		span->done--;
 	if (o->defect == HOLE && ftruncate(fd, LAB_PAGE))
@@ -208,11 +221,53 @@ static void measure(const struct options *o, int fd, struct span *touched, struc
 	}
 }
 
+/* What one fault maps in a fresh mapping of the same kind; no pages if there is no such mapping. */
+static struct window window_of(const struct options *o, const struct bo *bo)
+{
+	char *fresh = map_quietly(o, bo, o->offset_pages);
+
+	if (fresh != MAP_FAILED)
+		return probe_window(fresh, o->size / LAB_PAGE, o->read);
+	lab_check(false, "window", "third mapping: %s", strerror(errno));
+	return (struct window){ 0 };
+}
+
+/* The pages that were mapped before the first span. */
+static uint8_t *present_before(const struct options *o, const struct span *touched, const struct window *window)
+{
+	size_t pages = o->size / LAB_PAGE;
+	uint8_t *present = lab_array(pages, 1);
+
+	if (o->populate == POPULATE_YES)
+		map_window(present, pages, 0, window->pages);
+	if (o->pass == 2)
+		expected_faults(touched, present, pages, window->pages);
+	return present;
+}
+
+/* Check `NAMEfaults`: as many as the span must take, where that can be said. Brings `present` up to date. */
+static void check_faults(const struct span *span, const char *name, uint8_t *present, size_t pages,
+			 const struct window *window)
+{
+	size_t expected = expected_faults(span, present, pages, window->pages) * window->faults;
+	char check[32];
+
+	snprintf(check, sizeof(check), "%sfaults", name);
+	if (window->forward || !expected)
+		lab_check(span->faults == expected, check, "%llu in the span, %zu expected at %zu pages a fault",
+			  (unsigned long long)span->faults, expected, window->pages);
+	else
+		lab_check(span->faults > 0, check, "%llu in the span, 1 or more expected at %zu pages around a fault",
+			  (unsigned long long)span->faults, window->pages);
+}
+
 int main(int argc, char **argv)
 {
 	struct options o = parse(argc, argv);
 	struct span touched, rest;
 	struct bo bo = { .fd = -1 };
+	struct window window;
+	uint8_t *present;
 	char *base, *view;
 
 	plan_touches(o.pattern, o.stride, o.seed, o.size / LAB_PAGE, &touched, &rest);
@@ -226,14 +281,17 @@ int main(int argc, char **argv)
 	}
 	measure(&o, bo.fd, &touched, &rest, base, view);
 
+	window = window_of(&o, &bo);
+	present = present_before(&o, &touched, &window);
 	check_touches(&touched, "", view, o.read, o.pass);
-	lab_check(o.pass == 1 ? touched.faults > 0 : touched.faults == 0, "faults", "%llu in the span, %s",
-		  (unsigned long long)touched.faults, o.pass == 1 ? "1 or more expected" : "none expected");
+	check_faults(&touched, "", present, bo.size / LAB_PAGE, &window);
+	lab_metric("", "window", window.pages, "count");
 	lab_metric("", "faults", touched.faults, "count");
 	lab_metric("", "touches", touched.done, "count");
 	report_touches(&touched, "touch_", "touches.txt");
 	if (o.then_rest) {
 		check_touches(&rest, "rest-", view, o.read, o.pass);
+		check_faults(&rest, "rest-", present, bo.size / LAB_PAGE, &window);
 		lab_metric("rest_", "faults", rest.faults, "count");
 		lab_metric("rest_", "touches", rest.done, "count");
 		report_touches(&rest, "rest_", "rest.txt");

@@ -45,6 +45,21 @@ def test_each_defect_fails_its_check_alone(bo_touch: BoTouch, defect: str, check
     assert report.failed == {check}
 
 
+def test_one_page_that_was_mapped_before_is_found(bo_touch: BoTouch) -> None:
+    """The check `faults` is exact: one fault less than there must be, and it fails."""
+    report = bo_touch("--defect", "early", "--populate", "apart")
+    assert report.failed == {"faults"}
+    assert report.checks["faults"].detail == f"{PAGES - 1} in the span, {PAGES} expected at 1 pages a fault"
+
+
+def test_faults_follow_from_what_one_fault_maps(bo_touch: BoTouch) -> None:
+    """Writing to plain memory maps one page a fault; both spans of a pattern take exactly as many."""
+    report = bo_touch("--pattern", "stride", "--then-rest", "--populate", "apart")
+    assert report.metrics["window"] == 1
+    assert report.metrics["faults"] + report.metrics["rest_faults"] == PAGES
+    assert report.checks["rest-faults"].result == "ok"
+
+
 def test_refused_access_is_reported_not_fatal(bo_touch: BoTouch) -> None:
     """A SIGBUS in the span, as of a fault handler that fails, is a check that failed; the report is whole."""
     report = bo_touch("--defect", "hole")
