@@ -31,11 +31,14 @@ $(STAMP): pyproject.toml
 run: setup
 	@ci/demonstration $(LAB)
 
+# A file's tests share guests and builds, so a file is never split; one guest takes one processor.
+PYTEST := $(VENV)/bin/python -m pytest -q -n logical --dist loadfile
+
 test: setup
-	@$(VENV)/bin/python -m pytest -q -m 'not kernels'
+	@$(PYTEST) -m 'not kernels'
 
 test-fast: setup
-	@$(VENV)/bin/python -m pytest -q -m 'not vm and not kernels'
+	@$(PYTEST) -m 'not vm and not kernels'
 
 test-kernels: setup
 	@$(VENV)/bin/python -m pytest -q tests/kernels

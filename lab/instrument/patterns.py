@@ -165,6 +165,14 @@ _MEMORY = (
         blame="",
         absorbs=("oops",),
     ),
+    # Page tables in which something else was written. A kind of its own: the flood must not hide a bad page.
+    _pattern(
+        "bad swap entry",
+        r"(?:\w{1,40}: )?(?P<what>(?:Bad|Unused) swap (?:file|offset) entry) [0-9a-f]",
+        " swap ",
+        "{what}",
+        blame="",
+    ),
     _pattern(
         "OOM", r"(?P<who>.{1,20}) invoked oom-killer:", "oom-killer", "{who} invoked oom-killer", blame=""
     ),

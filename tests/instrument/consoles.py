@@ -200,6 +200,17 @@ SAMPLES: dict[str, tuple[str, str, str]] = {
         "oops",
         "corrupted page table",
     ),
+    "bad swap entry": (
+        "[    5.000001] get_swap_device: Bad swap file entry 5402aaaaaaaaaaaa\n"
+        "[    5.000002] get_swap_device: Bad swap file entry 5402aaaaaaaaaaaa\n",
+        "bad swap entry",
+        "Bad swap file entry",
+    ),
+    "unused swap entry": (
+        "[    5.000001] _swap_info_get: Unused swap offset entry 0002aaaa\n",
+        "bad swap entry",
+        "Unused swap offset entry",
+    ),
     "list corruption": (
         "[    5.000000] list_del corruption. prev->next should be ffff888001234567, but was dead000000000122\n"
         "[    5.000001] ------------[ cut here ]------------\n"

@@ -55,6 +55,15 @@ def test_same_titles_come_once_with_their_number():
     assert "seen" not in once.excerpt
 
 
+def test_a_flood_of_bad_swap_entries_is_one_complaint():
+    """Corrupted page tables give a line for each fault: one title, hiding no bad page behind it."""
+    flood = "".join(f"[    1.000000] get_swap_device: Bad swap file entry {n:08x}\n" for n in range(50_000))
+    swap, page = scan(flood + SAMPLES["bad page state"][0])
+    assert swap.title == "Bad swap file entry"
+    assert "seen" in swap.excerpt
+    assert page.title == "BUG: Bad page state"
+
+
 def test_different_complaints_come_in_order():
     """One after the other, each is its own; only the death is fatal."""
     console = "".join(SAMPLES[name][0] for name in ("WARNING", "lockdep", "NULL pointer", "panic"))

@@ -40,7 +40,7 @@ def plays_bo_touch(path: Path) -> bool:
     return workload is not None and (path.parent / workload).resolve() == BO_TOUCH
 
 
-@pytest.mark.parametrize("path", filter(plays_bo_touch, CASES), ids=name_of)
+@pytest.mark.parametrize("path", [one for one in CASES if plays_bo_touch(one)], ids=name_of)
 def test_case_measures_what_it_declares(path: Path, bo_touch: BoTouch) -> None:
     """The workload takes the case's arguments, passes, and reports each metric that the case judges."""
     case = load(path, Case)
