@@ -13,11 +13,13 @@ from lab.spec.catalog import Catalog
 
 TTM, SHMEM = "prefault/first-touch", "virtio-gpu/first-touch"
 MACHINES = ("qxl", "bochs", "virtio-gpu", "qxl+virtio-gpu")
+OF_TOPICS = ("kvm-host", "test-gpu")
+"""Booted in tests/topics, with the modules that they are for."""
 
 
 def test_presets_boot_and_run_what_they_can(lab: Lab) -> None:
     """Each preset boots; TTM's case runs on qxl and bochs, that of shmem on virtio-gpu, both on the pair."""
-    assert set(MACHINES) == set(Catalog.load().machines)
+    assert {*MACHINES, *OF_TOPICS} == set(Catalog.load().machines)
     machines = [word for name in MACHINES for word in ("--machine", name)]
     ran = lab("run", "smoke/boot", TTM, SHMEM, *machines)
     assert ran.code == 0, ran.stdout

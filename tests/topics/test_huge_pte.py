@@ -14,7 +14,8 @@ SCENARIOS = ("aligned", "misaligned", "partly", "evicted", "fork", "munmap", "mp
 HUGE = {"aligned": 4, "misaligned": 0, "partly": 0, "evicted": 4, "fork": 4, "munmap": 3, "mprotect": 3}
 """Entries of 2 MiB of a BO of 8 MiB when a scenario is over, on a kernel that makes them."""
 
-SOURCE = Path(__file__).parents[2] / "testcases" / "huge-pte" / "map_sizes.c"
+TOPIC = Path(__file__).parents[2] / "testcases" / "huge-pte"
+SOURCE = TOPIC / "map_sizes.c"
 CASE = """\
 # SPDX-License-Identifier: GPL-2.0-or-later
 title: {scenario} with the planted defect {defect}
@@ -59,7 +60,7 @@ def test_stock_maps_single_pages(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "scenarios"), [("debian:6.12", ("aligned", "misaligned")), ("debian:7.3", SCENARIOS)]
+    ("kernel", "scenarios"), [("debian:6.12", ("aligned", "misaligned", "munmap")), ("debian:7.3", SCENARIOS)]
 )
 def test_series_maps_what_fits(lab: Lab, kernel: str, scenarios: tuple[str, ...]) -> None:
     """With the series there are entries of 2 MiB exactly where address, BO, memory and VMA let them."""
@@ -67,6 +68,18 @@ def test_series_maps_what_fits(lab: Lab, kernel: str, scenarios: tuple[str, ...]
     assert ran.code == 0, ran.stderr
     seen = {name: metrics(trial)["huge"] for name, trial in by_case(ran).items()}
     assert seen == {name: HUGE[name] for name in scenarios}
+    assert not any(metrics(trial).get("oom_faults") for trial in ran.trials)
+
+
+def test_a_window_into_a_huge_entry_is_seen(lab: Lab, tmp_path: Path) -> None:
+    """The series as it was at first, with no end of the window at a huge entry: FAIL by `oom_faults`."""
+    present = (TOPIC / "series" / "huge-pte-7.2.mbox").read_text()
+    first = tmp_path / "first-version.mbox"
+    first.write_text(present.replace("+\t\treturn left;\n", "+\t\treturn TTM_BO_VM_NUM_PREFAULT;\n"))
+    assert first.read_text() != present
+    ran = lab("validate", first, *cases("munmap"), "--base", "debian:7.3")
+    assert ran.code == 1, ran.stderr
+    assert [metrics(trial)["oom_faults"] for trial in ran.trials] == [0, 1]
 
 
 def test_unsafe_entries_are_told_apart(lab: Lab) -> None:
