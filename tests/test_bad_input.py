@@ -79,7 +79,7 @@ def test_a_run_is_resumed_by_the_command_that_made_it(lab: CommandLine) -> None:
         2, "is a run of `lab validate`", f"lab validate --resume {name}"
     )
     run.write(run.read().model_copy(update={"workflow": "guest"}))
-    lab("validate", "--resume", name).check_refusal(2, "was a single guest")
+    lab("validate", "--resume", name).check_refusal(2, "was a single boot")
 
 
 def test_a_damaged_run_is_named(lab: CommandLine) -> None:

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from lab import files, log, proc
 from lab.errors import InfraError, UserError
 from lab.kernel import buildlog
+from lab.kernel.finished import Manifest, intact, write_manifest
 from lab.kernel.fit import (
     Export,
     has_modversions,
@@ -30,14 +29,12 @@ from lab.kernel.fit import (
 from lab.kernel.kernel import Ground, Kernel, OpenGround, OwnModule, canonical, module_info, module_name
 from lab.kernel.planner import parse_config
 from lab.kernel.sandbox import Sandbox
-from lab.results.models import Record
 from lab.spec.drivers import Driver
 
 
-class DriverManifest(Record):
-    """A finished build."""
+class DriverManifest(Manifest):
+    """Of one of the lab's own modules."""
 
-    sha256: str
     needs: tuple[str, ...]  # stock modules
     imports: dict[str, tuple[str, int]]  # symbol -> the module that had it, its CRC
 
@@ -92,7 +89,7 @@ class _Job:
 def _built(job: _Job) -> tuple[Path, DriverManifest]:
     final = files.cache_dir("builds") / f"{job.driver.name}-{job.key}"
     with files.locked(final.with_name(f"{final.name}.lock"), what=job.title, seconds=3600):
-        manifest = _intact(final, job.driver.name)
+        manifest = intact(final, DriverManifest)
         if manifest is None:
             with (
                 log.step(f"building {job.title}"),
@@ -101,20 +98,6 @@ def _built(job: _Job) -> tuple[Path, DriverManifest]:
             ):
                 manifest = _build(job, ground, made)
     return final, manifest
-
-
-def _intact(folder: Path, name: str) -> DriverManifest | None:
-    if not folder.exists():
-        return None
-    try:
-        manifest = DriverManifest.model_validate_json((folder / "manifest.json").read_bytes())
-        if files.sha256_file(folder / f"{name}.ko") == manifest.sha256:
-            return manifest
-    except (OSError, ValidationError):
-        pass
-    log.info(f"{folder} is damaged: removed, will be built again")
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
 
 
 def _build(job: _Job, ground: OpenGround, into: Path) -> DriverManifest:
@@ -138,7 +121,7 @@ def _build(job: _Job, ground: OpenGround, into: Path) -> DriverManifest:
         _run(ground, work, "strip", "--strip-debug", f"/out/driver/{name}.ko")
         manifest = _checked(job, ground, work, built)
         shutil.copyfile(built, into / f"{name}.ko")
-        files.write_whole(into / "manifest.json", manifest.model_dump_json(indent=1) + "\n")
+        write_manifest(into, manifest)
     return manifest
 
 
@@ -167,7 +150,7 @@ def _checked(job: _Job, ground: OpenGround, work: Path, built: Path) -> DriverMa
         raise InfraError(f"{job.title} asks for other versions of {', '.join(wrong[:5])} than the kernel has")
     needs = [name for text in module_info(built, "depends") for name in text.split(",") if name]
     return DriverManifest(
-        sha256=files.sha256_file(built),
+        contents={f"{job.driver.name}.ko": files.sha256_file(built)},
         needs=tuple(canonical(name) for name in needs),
         imports={name: (module_name(known[name].module), crc) for name, crc in sorted(imports.items())},
     )

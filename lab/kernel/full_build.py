@@ -6,19 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from lab import files, log, proc
 from lab.errors import InfraError, Interrupted, LabError, SeriesError, UserError
 from lab.kernel import planner
 from lab.kernel.buildlog import bad_compiler, first_error
 from lab.kernel.configure import Config, configure, decides_config, kept_config
+from lab.kernel.finished import Manifest, intact, write_manifest
 from lab.kernel.fixes import fixes_for
 from lab.kernel.kernel import Kernel, kernel_id
 from lab.kernel.objects import ObjectTree
@@ -29,18 +27,16 @@ from lab.kernel.stamps import as_last_built
 from lab.kernel.toolchain import Toolchain, toolchain
 from lab.kernel.vmlinux import has_pvh_note
 from lab.kernel.work_copy import SourceTree
-from lab.results.models import KernelRecord, Record
+from lab.results.models import KernelRecord
 
-MANIFEST = "manifest.json"
 IMAGES = {"vmlinux": "vmlinux", "bzImage": "arch/x86/boot/bzImage"}
 
 
-class FullManifest(Record):
-    """A finished build: what is in its folder, by digest."""
+class FullManifest(Manifest):
+    """Of a whole kernel."""
 
     release: str
     image: str  # "vmlinux", or "bzImage" where the configuration lets QEMU enter no ELF file
-    contents: dict[str, str]  # path below the folder -> sha256
 
 
 @dataclass(frozen=True)
@@ -95,12 +91,12 @@ def build_kernel(
     config = kept_config(tree, objects, job.config_changes)
     if config is not None:
         final = files.cache_dir("builds") / job.key(config)
-        if (manifest := _intact(final)) is not None:
+        if (manifest := intact(final, FullManifest)) is not None:
             return _kernel(job, config, final, manifest)
     with objects.held(), apply_series(tree, job.patches):
         config = configure(tree, objects, job.config_changes)
         final = files.cache_dir("builds") / job.key(config)
-        manifest = _intact(final)
+        manifest = intact(final, FullManifest)
         if manifest is None:
             with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
                 manifest = _built(job, config, final)
@@ -227,7 +223,7 @@ def _copied_out(job: _Job, image: str, into: Path) -> FullManifest:
     if len(folders) != 1 or Path(IMAGES[image]).name not in contents:
         raise InfraError(f"{job.title} was built, but left no image and modules of one release")
     manifest = FullManifest(release=folders[0], image=Path(IMAGES[image]).name, contents=contents)
-    files.write_whole(into / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+    write_manifest(into, manifest)
     return manifest
 
 
@@ -244,21 +240,6 @@ def _plain_files(folder: Path) -> dict[str, str]:
                 path.unlink()
         below[:] = [name for name in below if Path(top, name).is_dir()]
     return dict(sorted(contents.items()))
-
-
-def _intact(folder: Path) -> FullManifest | None:
-    """The manifest, if all it names is there unharmed; a damaged folder is removed."""
-    if not folder.exists():
-        return None
-    try:
-        manifest = FullManifest.model_validate_json((folder / MANIFEST).read_bytes())
-        if all(files.sha256_file(folder / name) == digest for name, digest in manifest.contents.items()):
-            return manifest
-    except (OSError, ValidationError):
-        pass
-    log.info(f"{folder} is damaged: removed, will be built again")
-    shutil.rmtree(folder, ignore_errors=True)
-    return None
 
 
 def _kernel(job: _Job, config: Config, folder: Path, manifest: FullManifest) -> Kernel:

@@ -15,11 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from lab import files, log, proc
 from lab.errors import InfraError, SeriesError, UserError
 from lab.kernel import buildlog, planner, sandbox
+from lab.kernel.finished import Manifest, intact, write_manifest
 from lab.kernel.fit import (
     check_fit,
     has_modversions,
@@ -31,7 +30,6 @@ from lab.kernel.kernel import Kernel, canonical, kernel_id
 from lab.kernel.module_tools import module_tools
 from lab.kernel.series import Patch, Series
 from lab.kernel.source_tree import source_directory
-from lab.results.models import Record
 
 # Type information for BPF needs pahole and is not there for the rebuilt module's neighbours either way.
 MAKE_FLAGS = ("CONFIG_DEBUG_INFO_BTF_MODULES=",)
@@ -40,10 +38,9 @@ SECONDS = 1800
 """How long one build may take."""
 
 
-class BuildManifest(Record):
-    """What a finished build holds."""
+class ModulesManifest(Manifest):
+    """Of rebuilt modules: NAME.ko, by their canonical names."""
 
-    modules: dict[str, str]  # canonical name -> sha256 of NAME.ko
     compiler: str
 
 
@@ -101,8 +98,8 @@ def build_steps(base: Kernel, series: Series) -> tuple[Kernel, ...]:
     with ThreadPoolExecutor(2) as pool:
         builds = [pool.submit(_built, job) for job in jobs]
         # In order: the base's failure is told first, for then the series is not to blame.
-        folders = [build.result() for build in builds]
-    before, *after = (_kernel(base, folder) for folder in folders)
+        finished = [build.result() for build in builds]
+    before, *after = (_kernel(base, *built) for built in finished)
     return before, *(_named(kernel, which) for kernel, which in zip(after, begun, strict=True))
 
 
@@ -125,9 +122,8 @@ def _plan(base: Kernel, series: Series) -> planner.Nothing | planner.OneModule:
     )
 
 
-def _kernel(base: Kernel, folder: Path) -> Kernel:
-    manifest = BuildManifest.model_validate_json((folder / "manifest.json").read_bytes())
-    digests = dict(sorted(manifest.modules.items()))
+def _kernel(base: Kernel, folder: Path, manifest: ModulesManifest) -> Kernel:
+    digests = {name.removesuffix(".ko"): digest for name, digest in sorted(manifest.contents.items())}
     record = base.record.model_copy(
         update={
             "id": kernel_id(base.record.image_sha256, base.record.config_sha256, digests),
@@ -147,35 +143,22 @@ def _named(kernel: Kernel, series: Series) -> Kernel:
     return replace(kernel, record=record)
 
 
-def _built(job: _Job) -> Path:
+def _built(job: _Job) -> tuple[Path, ModulesManifest]:
     """The folder of a finished build, which is made unless it is there and unharmed."""
     final = files.cache_dir("builds") / job.key
     with files.locked(final.with_name(f"{final.name}.lock"), what=f"build {job.key}"):
-        if not _intact(final):
+        manifest = intact(final, ModulesManifest)
+        if manifest is None:
             title = f"{job.base.record.name}{f' + {job.series.name}' if job.series else ''}"
             with (
                 log.step(f"building {', '.join(job.what.modules)} of {title}"),
                 files.made_whole(final) as made,
             ):
-                _build(job, made)
-    return final
+                manifest = _build(job, made)
+    return final, manifest
 
 
-def _intact(folder: Path) -> bool:
-    if not folder.exists():
-        return False
-    try:
-        manifest = BuildManifest.model_validate_json((folder / "manifest.json").read_bytes())
-        if all(files.sha256_file(folder / f"{n}.ko") == d for n, d in manifest.modules.items()):
-            return True
-    except (OSError, ValidationError):
-        pass
-    log.info(f"{folder} is damaged: removed, will be built again")
-    shutil.rmtree(folder, ignore_errors=True)
-    return False
-
-
-def _build(job: _Job, into: Path) -> None:
+def _build(job: _Job, into: Path) -> ModulesManifest:
     with files.scratch(files.cache_dir("builds") / f"{job.key}.work") as work:
         shutil.copytree(job.tree, work / "tree", symlinks=True)
         for patch in job.patches:
@@ -197,9 +180,11 @@ def _build(job: _Job, into: Path) -> None:
                 imports=parse_modversions(dump) if versions else parse_undefined(dump),
             )
             shutil.copyfile(path, into / f"{module}.ko")
-    digests = {module: files.sha256_file(into / f"{module}.ko") for module in found}
-    manifest = BuildManifest(modules=digests, compiler=job.compiler)
-    files.write_whole(into / "manifest.json", manifest.model_dump_json(indent=2) + "\n")
+    names = [f"{module}.ko" for module in found]
+    digests = {name: files.sha256_file(into / name) for name in names}
+    manifest = ModulesManifest(contents=digests, compiler=job.compiler)
+    write_manifest(into, manifest)
+    return manifest
 
 
 def _plain(path: Path) -> Path:

@@ -31,6 +31,9 @@ from lab.spec.catalog import Catalog
 from lab.spec.models import Case
 from lab.workload.compile import build_workload
 
+ONE_BOOT = frozenset({"guest", "record"})
+"""Workflows whose runs are done again, not gone on with."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -172,8 +175,8 @@ def resumable(name: str, workflow: str) -> RunFolder:
     maker = run.read().workflow
     if maker == workflow:
         return run
-    if maker == "guest":
-        raise UserError(f"{run.path.name} was a single guest: there is nothing to go on with")
+    if maker in ONE_BOOT:
+        raise UserError(f"{run.path.name} was a single boot: there is nothing to go on with")
     raise UserError(
         f"{run.path.name} is a run of `lab {maker}`", hint=f"lab {maker} --resume {run.path.name}"
     )

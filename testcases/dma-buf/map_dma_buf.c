@@ -21,7 +21,7 @@ enum defect { NONE, ORDINARY, UNTOUCHED, SPOIL };
 
 static const char *const defects[] = { "none", "ordinary", "untouched", "spoil", NULL };
 
-enum { DISK = 1, BUFFER, SPOILED }; /* seeds of contents */
+enum { DISK = 1, BUFFER }; /* seeds of contents */
 
 struct options {
 	enum exporter exporter;
@@ -142,23 +142,18 @@ static void check_kind(const struct subject *subject)
 /* One way, between the disk, filled anew, and the dma-buf, filled anew: true if all bytes arrived. */
 static bool move(enum io_way way, struct io_disk *disk, const struct subject *subject, bool spoil, int64_t *got)
 {
-	bool cut = way == IO_VMSPLICE && subject->bytes > IO_PIPE_ROOM;
-	int64_t wanted = cut ? IO_PIPE_ROOM : (int64_t)subject->bytes;
-	char *there = disk->bounce;
+	int64_t whole = io_whole(way, subject->bytes);
+	char *there;
 
-	io_fill(subject->base, subject->bytes, BUFFER);
-	if (io_needs_disk(way) && io_fill_disk(disk, DISK))
-		return *got = -EIO, false;
-	io_fill(disk->bounce, subject->bytes, way == IO_VM_WRITE ? DISK : SPOILED);
+	*got = io_fresh(way, disk, subject->base, subject->bytes, BUFFER, DISK);
+	if (*got)
+		return false;
 	*got = io_take(way, disk, subject->base, subject->bytes);
-	if (*got != wanted)
+	there = *got == whole ? io_moved_to(way, disk, subject->base, subject->bytes) : NULL;
+	if (!there)
 		return false;
-	if (io_writes_memory(way))
-		there = subject->base;
-	else if (io_writes_disk(way) && !io_read_disk(disk, subject->bytes))
-		return false;
-	there[wanted / 2] ^= spoil;
-	return io_holds(there, wanted, io_writes_memory(way) ? DISK : BUFFER);
+	there[whole / 2] ^= spoil;
+	return io_holds(there, whole, io_writes_memory(way) ? DISK : BUFFER);
 }
 
 /*

@@ -19,7 +19,7 @@ enum defect { NONE, ORDINARY, UNTOUCHED, NO_DISK };
 
 static const char *const defects[] = { "none", "ordinary", "untouched", "no-disk", NULL };
 
-enum { DISK = 1, BO, SPOILED }; /* seeds of contents */
+enum { DISK = 1, BO }; /* seeds of contents */
 
 struct options {
 	const char *driver, *disk;
@@ -75,24 +75,18 @@ static struct options parse(int argc, char **argv)
 static bool move(enum io_way way, struct io_disk *disk, char *memory, size_t bytes, int64_t *got,
 		 struct pins *sum)
 {
-	const char *there = disk->bounce;
+	int64_t whole = io_whole(way, bytes);
+	const char *there;
 	struct pins pins;
-	int64_t wanted = way == IO_VMSPLICE && bytes > IO_PIPE_ROOM ? IO_PIPE_ROOM : bytes;
 
-	io_fill(memory, bytes, BO);
-	if (io_needs_disk(way) && io_fill_disk(disk, DISK))
-		return *got = -EIO, false;
-	io_fill(disk->bounce, bytes, way == IO_VM_WRITE ? DISK : SPOILED);
+	*got = io_fresh(way, disk, memory, bytes, BO, DISK);
+	if (*got)
+		return false;
 	pins = pins_now();
 	*got = io_take(way, disk, memory, bytes);
 	pins_since(&pins, sum);
-	if (*got != wanted)
-		return false;
-	if (io_writes_memory(way))
-		return io_holds(memory, wanted, DISK);
-	if (io_writes_disk(way))
-		there = io_read_disk(disk, bytes);
-	return there && io_holds(there, wanted, BO);
+	there = *got == whole ? io_moved_to(way, disk, memory, bytes) : NULL;
+	return there && io_holds(there, whole, io_writes_memory(way) ? DISK : BO);
 }
 
 /* Every way works on ordinary memory: a check `control`. */

@@ -356,6 +356,33 @@ static inline int64_t io_take(enum io_way way, struct io_disk *disk, void *addre
 	return -EINVAL;
 }
 
+/* Before a way is tried: `memory`, and what it is to take its bytes from or put them to, filled anew. */
+static inline int io_fresh(enum io_way way, struct io_disk *disk, void *memory, size_t bytes, uint64_t in_memory,
+			   uint64_t on_disk)
+{
+	int failed = io_needs_disk(way) ? io_fill_disk(disk, on_disk) : 0; /* by way of `bounce` */
+
+	io_fill(memory, bytes, in_memory);
+	io_fill(disk->bounce, bytes, way == IO_VM_WRITE ? on_disk : ~on_disk);
+	return failed;
+}
+
+/* What io_take() returns if it moved all that it can. */
+static inline int64_t io_whole(enum io_way way, size_t bytes)
+{
+	return way == IO_VMSPLICE && bytes > IO_PIPE_ROOM ? IO_PIPE_ROOM : (int64_t)bytes;
+}
+
+/* Where the bytes are that a way has moved; NULL if they cannot be read back from the disk. */
+static inline char *io_moved_to(enum io_way way, struct io_disk *disk, void *memory, size_t bytes)
+{
+	if (io_writes_memory(way))
+		return memory;
+	if (io_writes_disk(way) && !io_read_disk(disk, bytes))
+		return NULL;
+	return disk->bounce;
+}
+
 /* "EFAULT" for -EFAULT, "4096 bytes" for 4096. */
 static inline const char *io_words(int64_t got, char *text, size_t room)
 {

@@ -128,17 +128,6 @@ static inline struct lab_gpu_info gpu_info(const struct gpu_bo *bo)
 	return info;
 }
 
-/* What the page tables hold for `length` bytes at `start`, whoever has mapped them. */
-static inline struct lab_gpu_walk gpu_walk(int fd, const void *start, uint64_t length)
-{
-	struct lab_gpu_walk walk = { .start = (uintptr_t)start, .length = length };
-	int ret = gpu_ioctl(fd, DRM_IOCTL_LAB_GPU_WALK, &walk);
-
-	if (ret)
-		gpu_fail("walk: %s", strerror(-ret));
-	return walk;
-}
-
 /* Attach a fence; its identity, or -errno. */
 static inline int gpu_try_fence(const struct gpu_bo *bo, uint32_t usage, uint32_t timeout_ms)
 {

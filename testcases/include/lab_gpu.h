@@ -156,35 +156,6 @@ struct lab_gpu_info {
 	__u32 pad2;
 };
 
-/* lab_gpu_walk.vma: of the mapping that holds `start` */
-#define LAB_GPU_VMA_PRESENT (1 << 0)
-#define LAB_GPU_VMA_PFNMAP (1 << 1)
-#define LAB_GPU_VMA_MIXEDMAP (1 << 2)
-#define LAB_GPU_VMA_IO (1 << 3)
-#define LAB_GPU_VMA_SHARED (1 << 4)
-#define LAB_GPU_VMA_HUGETLB (1 << 5)
-
-/*
- * Read the page tables of the caller itself, of any mapping. The counts of one walk are not of one
- * instant if other threads fault or zap meanwhile.
- */
-struct lab_gpu_walk {
-	__u64 start;		/* whole pages */
-	__u64 length;
-	/* all returned: */
-	__u64 none;		/* pages of 4 KiB with no present entry */
-	__u64 pte;		/* present entries, by size: 4 KiB, */
-	__u64 pmd;		/* 2 MiB, */
-	__u64 pud;		/* 1 GiB; counts once even if only part of it is in the range */
-	__u64 pte_special;	/* of them special: no struct page to take a reference on */
-	__u64 pmd_special;	/* 0 before 6.12, which cannot mark them */
-	__u64 pud_special;
-	__u64 writable;		/* present entries of all sizes that allow writing */
-	__u64 tables;		/* tables of PTEs */
-	__u32 vma;		/* LAB_GPU_VMA_* */
-	__u32 pad;
-};
-
 /* DRM's ioctls of a driver begin at 0x40 (DRM_COMMAND_BASE). */
 #define DRM_IOCTL_LAB_GPU_CREATE _IOWR('d', 0x40, struct lab_gpu_create)
 #define DRM_IOCTL_LAB_GPU_MAP _IOWR('d', 0x41, struct lab_gpu_map)
@@ -195,6 +166,5 @@ struct lab_gpu_walk {
 #define DRM_IOCTL_LAB_GPU_FENCE_ATTACH _IOWR('d', 0x46, struct lab_gpu_fence_attach)
 #define DRM_IOCTL_LAB_GPU_FENCE_SIGNAL _IOWR('d', 0x47, struct lab_gpu_fence_signal)
 #define DRM_IOCTL_LAB_GPU_INFO _IOWR('d', 0x48, struct lab_gpu_info)
-#define DRM_IOCTL_LAB_GPU_WALK _IOWR('d', 0x49, struct lab_gpu_walk)
 
 #endif

@@ -7,7 +7,9 @@
 #include "content.h"
 #include "dma_buf.h"
 #include "options.h"
+#include "page_walk.h"
 #include "swap.h"
+#include "vma.h"
 
 #include <pthread.h>
 #include <sys/utsname.h>
@@ -16,7 +18,7 @@
 #define MIB (1UL << 20)
 #define PAGES(bytes) ((unsigned long)((bytes) / LAB_PAGE))
 
-static int card;
+static int card, walker;
 
 static bool kernel_is_at_least(int major, int minor)
 {
@@ -145,7 +147,7 @@ static void test_vram(void)
 	struct gpu_bo bo = gpu_create(card, gpu_vram(4 * MIB));
 	struct lab_gpu_info info = gpu_info(&bo);
 	char *at = gpu_map(&bo);
-	struct lab_gpu_walk walk;
+	struct page_walk walk;
 
 	lab_check(info.place == LAB_GPU_IN_VRAM && info.vram_offset % (2 * MIB) == 0 && info.huge_spans == 2, "vram",
 		  "at %llu, %llu spans of 2 MiB", (unsigned long long)info.vram_offset,
@@ -154,7 +156,7 @@ static void test_vram(void)
 	fill(at, bo.size, 4);
 	check_ret("swapout-of-vram", gpu_try_move(&bo, DRM_IOCTL_LAB_GPU_SWAPOUT, 0), -EINVAL);
 	check_ret("evict", gpu_try_move(&bo, DRM_IOCTL_LAB_GPU_EVICT, 0), 1024);
-	walk = gpu_walk(card, at, bo.size);
+	walk = page_walk(walker, at, bo.size);
 	lab_check(walk.none == 1024, "evict-zapped", "%llu of 1024 pages not mapped",
 		  (unsigned long long)walk.none);
 	lab_check(gpu_info(&bo).place == LAB_GPU_IN_SYSTEM, "evicted", "it is in system memory");
@@ -193,35 +195,23 @@ static void test_vram_full(void)
 static void test_zap(void)
 {
 	struct gpu_bo bo = gpu_create(card, gpu_system(MIB));
-	struct lab_gpu_walk walk;
-	char *at = gpu_map(&bo);
+	char *at = gpu_map(&bo), words[48];
+	struct vma_flags flags;
+	struct page_walk walk;
 
 	fill(at, bo.size, 7);
-	walk = gpu_walk(card, at, bo.size);
-	lab_check(walk.pte == 256 && walk.pte_special == 256 && walk.writable == 256 && !walk.none, "walk",
+	walk = page_walk(walker, at, bo.size);
+	lab_check(walk.pte == 256 && walk.special_pte == 256 && walk.writable == 256 && !walk.none, "walk",
 		  "%llu entries, %llu special, %llu writable", (unsigned long long)walk.pte,
-		  (unsigned long long)walk.pte_special, (unsigned long long)walk.writable);
-	lab_check((walk.vma & (LAB_GPU_VMA_PFNMAP | LAB_GPU_VMA_IO)) == (LAB_GPU_VMA_PFNMAP | LAB_GPU_VMA_IO),
-		  "walk-vma", "%#x", walk.vma);
+		  (unsigned long long)walk.special_pte, (unsigned long long)walk.writable);
+	flags = vma_flags_at(at);
+	lab_check(flags.pfnmap && flags.io, "vma", "%s", vma_words(&flags, words, sizeof(words)));
 	check_ret("zap", gpu_try_move(&bo, DRM_IOCTL_LAB_GPU_EVICT, 0), 0);
-	walk = gpu_walk(card, at, bo.size);
+	walk = page_walk(walker, at, bo.size);
 	lab_check(walk.none == 256, "zapped", "%llu of 256 pages not mapped", (unsigned long long)walk.none);
 	check_content("zap-content", at, bo.size, 7);
 	munmap(at, bo.size);
 	gpu_close(&bo);
-}
-
-static void test_walk_of_others(void)
-{
-	char *at = mmap(NULL, 16 * LAB_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct lab_gpu_walk walk;
-
-	at[5 * LAB_PAGE] = 1;
-	walk = gpu_walk(card, at, 16 * LAB_PAGE);
-	lab_check(walk.pte == 1 && !walk.pte_special && walk.none == 15 && walk.vma == LAB_GPU_VMA_PRESENT,
-		  "walk-anonymous", "%llu entries, %llu special, %llu not mapped, VMA %#x", (unsigned long long)walk.pte,
-		  (unsigned long long)walk.pte_special, (unsigned long long)walk.none, walk.vma);
-	munmap(at, 16 * LAB_PAGE);
 }
 
 static void test_swapout(void)
@@ -374,13 +364,13 @@ static void test_prefault(const char *window, uint64_t pages)
 {
 	struct gpu_bo bo = gpu_create(card, gpu_system(4 * MIB));
 	int64_t faults = gpu_counter("faults");
-	struct lab_gpu_walk walk;
+	struct page_walk walk;
 	char name[32], *at;
 
 	gpu_try_parameter("prefault", window);
 	at = gpu_map(&bo);
 	*word(at, 0) = 1;
-	walk = gpu_walk(card, at, bo.size);
+	walk = page_walk(walker, at, bo.size);
 	faults = gpu_counter("faults") - faults;
 	snprintf(name, sizeof(name), "prefault-%s", window);
 	if (pages)
@@ -398,14 +388,14 @@ static void huge_of(struct lab_gpu_create how, const char *name, uint64_t offset
 {
 	struct gpu_bo bo = gpu_create(card, how);
 	char *at = gpu_map_at(&bo, offset), content[48];
-	struct lab_gpu_walk walk;
+	struct page_walk walk;
 
 	fill(at, bo.size, 12);
-	walk = gpu_walk(card, at, bo.size);
-	lab_check(walk.pmd == huge && walk.pmd_special == (special ? huge : 0) &&
+	walk = page_walk(walker, at, bo.size);
+	lab_check(walk.pmd == huge && walk.special_pmd == (special ? huge : 0) &&
 		  walk.pmd * 512 + walk.pte + walk.none == PAGES(bo.size),
 		  name, "%llu PMDs, %llu special, %llu PTEs", (unsigned long long)walk.pmd,
-		  (unsigned long long)walk.pmd_special, (unsigned long long)walk.pte);
+		  (unsigned long long)walk.special_pmd, (unsigned long long)walk.pte);
 	gpu_try_move(&bo, DRM_IOCTL_LAB_GPU_EVICT, 0);
 	snprintf(content, sizeof(content), "%s-content", name);
 	check_content(content, at, bo.size, 12);
@@ -445,7 +435,7 @@ static void test_export(void)
 	if (lab_check(shared != MAP_FAILED, "export-mmap", "%s", shared == MAP_FAILED ? strerror(errno) : "mapped")) {
 		check_content("export-content", shared, bo.size, 13);
 		gpu_try_move(&bo, DRM_IOCTL_LAB_GPU_EVICT, 0);
-		lab_check(gpu_walk(card, shared, bo.size).none == 256, "export-zapped", "with the BO's own mappings");
+		lab_check(page_walk(walker, shared, bo.size).none == 256, "export-zapped", "with the BO's own mappings");
 		munmap(shared, bo.size);
 	}
 	lab_check(!dma_buf_import(card, buf, &handle) && handle == bo.handle, "import-own", "the same handle");
@@ -534,6 +524,9 @@ static void test_end(void)
 static int selftest(void)
 {
 	card = gpu_open();
+	walker = page_walk_open();
+	if (walker < 0)
+		return lab_finish();
 	lab_check(true, "driver", "lab_gpu");
 	test_arguments();
 	test_create();
@@ -546,7 +539,6 @@ static int selftest(void)
 	test_vram();
 	test_vram_full();
 	test_zap();
-	test_walk_of_others();
 	test_swapout();
 	test_backup();
 	test_fence();

@@ -6,6 +6,7 @@
 #include "content.h"
 #include "dma_buf.h"
 #include "options.h"
+#include "page_walk.h"
 #include "swap.h"
 
 #include <getopt.h>
@@ -28,7 +29,7 @@ struct worker {
 
 static struct slot slots[SLOTS];
 static struct worker workers[MAX_THREADS];
-static int card;
+static int card, walker;
 static unsigned int seconds = 10, threads = 8;
 static uint64_t seed = 1;
 static bool can_back_up;
@@ -118,7 +119,7 @@ static bool do_touch(struct worker *w, struct slot *slot)
 	char *at = gpu_map_at(&slot->bo, pick(w, 2));
 
 	touch_some(w, at, slot->bo.size / LAB_PAGE, slot->seed);
-	gpu_walk(card, at, slot->bo.size);
+	page_walk(walker, at, slot->bo.size);
 	return !munmap(at, slot->bo.size);
 }
 
@@ -398,6 +399,9 @@ int main(int argc, char **argv)
 	swap = lab_swap_on_zram("64M");
 	lab_check(swap > 0, "swap", "%s", swap > 0 ? "zram" : strerror(-swap));
 	card = gpu_open();
+	walker = page_walk_open();
+	if (walker < 0)
+		return lab_finish();
 	how.flags = LAB_GPU_CREATE_BACKUP;
 	can_back_up = !gpu_try_create(card, how, &probe);
 	if (can_back_up)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labrun import Lab, Ran
+from labrun import Lab
 
 from lab.results.models import Outcome, Trial
 
@@ -32,10 +32,6 @@ def metrics(trial: Trial) -> dict[str, float]:
     return {one.metric: one.value for one in trial.measurements}
 
 
-def by_case(ran: Ran) -> dict[str, Trial]:
-    return {trial.case.partition("/")[2]: trial for trial in ran.trials}
-
-
 def failed_checks(trial: Trial) -> set[str]:
     return {check.name for check in trial.checks if check.result == "not ok"}
 
@@ -44,7 +40,7 @@ def test_swapped_bos_come_back(lab: Lab) -> None:
     """What TTM swaps out itself comes back on 6.1; its backup came later, so that those cases are SKIP."""
     ran = lab("run", "backup/swapout", "backup/contents", "--kernel", "stock")
     assert ran.code == 0, ran.stderr
-    seen = by_case(ran)
+    seen = ran.by_case
     assert seen["swapout"].outcome is Outcome.PASS
     assert metrics(seen["swapout"])["read"] > 0
     assert seen["contents"].outcome is Outcome.SKIP
@@ -55,7 +51,7 @@ def test_backed_up_bos_come_back(lab: Lab) -> None:
     """Stock 7.3 restores what was in swap, what a partial backup left, what a lack of memory cut short."""
     ran = lab("run", "backup/contents", "backup/partial", "backup/cut-short", "--kernel", "debian:7.3")
     assert ran.code == 0, ran.stderr
-    seen = by_case(ran)
+    seen = ran.by_case
     assert metrics(seen["contents"])["read"] > 0
     assert metrics(seen["partial"])["backed_up"] > 0
     assert metrics(seen["cut-short"])["left"] > 0
@@ -68,7 +64,7 @@ def test_defects_of_the_driver_are_seen(lab: Lab, tmp_path: Path) -> None:
         (tmp_path / f"{defect}.yaml").write_text(text)
     ran = lab("run", *(tmp_path / f"{defect}.yaml" for defect in DEFECTS), "--kernel", "debian:7.3")
     assert ran.code == 1, ran.stderr
-    assert {name: failed_checks(trial) for name, trial in by_case(ran).items()} == {
+    assert {name: failed_checks(trial) for name, trial in ran.by_case.items()} == {
         defect: {check} for defect, (_, _, check) in DEFECTS.items()
     }
 
@@ -95,7 +91,7 @@ def test_page_wise_needs_less_at_once(lab: Lab) -> None:
 def test_other_kernels_are_skipped(lab: Lab) -> None:
     """Without fault injection, or without the preemption model, a trial is SKIP and says why."""
     ran = lab("run", "backup/injected", "backup/latency-none", "--kernel", "debian:7.3")
-    seen = by_case(ran)
+    seen = ran.by_case
     assert all(trial.outcome is Outcome.SKIP for trial in seen.values())
     assert "FAULT_INJECTION" in seen["injected"].reason
     assert "has not the model none" in seen["latency-none"].reason

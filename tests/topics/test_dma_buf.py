@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labrun import Lab, Ran
+from labrun import Lab
 
 from lab.results.models import Outcome, Trial
 
@@ -37,15 +37,11 @@ def details(trial: Trial) -> dict[str, str]:
     return {check.name: check.detail for check in trial.checks}
 
 
-def by_case(ran: Ran) -> dict[str, Trial]:
-    return {trial.case.partition("/")[2]: trial for trial in ran.trials}
-
-
 def test_pages_are_taken_on_5_10(lab: Lab) -> None:
     """On 5.10 vgem's dma-buf is ordinary memory, direct I/O works, and `pfnmap` is expected to fail."""
     ran = lab("run", "dma-buf/vgem", "dma-buf/udmabuf", "--kernel", "debian:5.10")
     assert ran.code == 0, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     vgem = trials["vgem"]
     assert (vgem.outcome, bool(vgem.expected)) == (Outcome.FAIL, True)
     assert [check.name for check in vgem.checks if check.result == "not ok"] == ["pfnmap"]
@@ -58,7 +54,7 @@ def test_pages_are_refused_on_7(lab: Lab) -> None:
     """On 7.3 shmem, a memfd behind udmabuf and TTM give VM_PFNMAP, by 2 MiB where it can be, and EFAULT."""
     ran = lab("run", "dma-buf/vgem-huge", "dma-buf/udmabuf", "dma-buf/test-gpu", "--kernel", "debian:7.3")
     assert ran.code == 0, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     for trial in trials.values():
         seen = details(trial)
         assert seen["mapping"].startswith("VM_PFNMAP")
@@ -73,7 +69,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
         (tmp_path / f"{defect}.yaml").write_text(CASE.format(defect=defect, folder=SOURCES))
     ran = lab("run", *sorted(tmp_path.glob("*.yaml")))
     assert ran.code == 1, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     for defect, checks in DEFECTS.items():
         failed = {one.name for one in trials[defect].checks if one.result == "not ok"}
         assert checks <= failed, defect

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun import Lab, Ran
+from labrun import Lab
 
 from lab.results.models import Outcome, Trial
 
@@ -61,16 +61,12 @@ def metrics(trial: Trial) -> dict[str, float]:
     return {one.metric: one.value for one in trial.measurements}
 
 
-def by_case(ran: Ran) -> dict[str, Trial]:
-    return {trial.case.partition("/")[2]: trial for trial in ran.trials}
-
-
 @pytest.mark.parametrize("kernel", ["stock", "debian:7.3"])
 def test_stock_refuses(lab: Lab, kernel: str) -> None:
     """A stock kernel answers EFAULT, and a BO that is freed then harms nobody: PASS with a clean log."""
     ran = lab("run", "gup-race/direct-io", "gup-race/race", "--kernel", kernel)
     assert ran.code == 0, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     direct, race = trials["direct-io"], trials["race"]
     assert [results(direct)[way] for way in WAYS] == ["ok"] * len(WAYS)
     assert {check.detail for check in direct.checks if check.name in WAYS} == {"EFAULT"}
@@ -106,7 +102,7 @@ def test_unsafe_entries_corrupt_memory(lab: Lab) -> None:
     cases = ("direct-io", "race", "race-vmsplice", "race-tables")
     ran = lab("run", *(f"gup-race/{case}" for case in cases), "--series", "huge-pte/unsafe-huge-pte")
     assert ran.code == 1, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     seen = results(trials["direct-io"])
     assert {way for way in WAYS if seen[way] == "not ok"} == FAST
     assert seen["references"] == "not ok"
@@ -136,7 +132,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
         text = CASE.format(workload=workload, defect=defect, folder=SOURCES, more=more)
         (tmp_path / f"{workload}-{defect}.yaml").write_text(text)
     ran = lab("run", *sorted(tmp_path.glob("*.yaml")))
-    trials = by_case(ran)
+    trials = ran.by_case
     for (workload, defect), check in DEFECTS.items():
         trial = trials[f"{workload}-{defect}"]
         assert trial.outcome is Outcome.FAIL, (workload, defect, trial.reason)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun import Lab, Ran
+from labrun import Lab
 
 from lab.results.models import Outcome, Trial
 
@@ -42,10 +42,6 @@ def metrics(trial: Trial) -> dict[str, float]:
     return {one.metric: one.value for one in trial.measurements}
 
 
-def by_case(ran: Ran) -> dict[str, Trial]:
-    return {trial.case.partition("/")[2]: trial for trial in ran.trials}
-
-
 def cases(*names: str) -> tuple[str, ...]:
     return tuple(f"huge-pte/{name}" for name in names)
 
@@ -55,7 +51,7 @@ def test_stock_maps_single_pages(lab: Lab) -> None:
     ran = lab("run", *cases("aligned", "evicted", "munmap"))
     assert ran.code == 0, ran.stderr
     small = {"aligned": 64, "evicted": 2048, "munmap": 2047}
-    for name, trial in by_case(ran).items():
+    for name, trial in ran.by_case.items():
         assert (metrics(trial)["huge"], metrics(trial)["small"]) == (0, small[name]), name
 
 
@@ -66,7 +62,7 @@ def test_series_maps_what_fits(lab: Lab, kernel: str, scenarios: tuple[str, ...]
     """With the series there are entries of 2 MiB exactly where address, BO, memory and VMA let them."""
     ran = lab("run", *cases(*scenarios), "--kernel", kernel, "--series", "huge-pte/huge-pte")
     assert ran.code == 0, ran.stderr
-    seen = {name: metrics(trial)["huge"] for name, trial in by_case(ran).items()}
+    seen = {name: metrics(trial)["huge"] for name, trial in ran.by_case.items()}
     assert seen == {name: HUGE[name] for name in scenarios}
     assert not any(metrics(trial).get("oom_faults") for trial in ran.trials)
 
@@ -101,7 +97,7 @@ def test_whole_range_is_what_the_thread_feared(lab: Lab) -> None:
     """Where a fault maps the whole range one touch of 64 MiB takes hundreds of times as long."""
     ran = lab("run", *cases("small-update", "whole-range"))
     assert ran.code == 0, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     small, whole = metrics(trials["small-update"]), metrics(trials["whole-range"])
     assert (small["update_pages"], whole["update_pages"]) == (16, 16384)
     assert whole["update"] > 100 * small["update"]
@@ -112,7 +108,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
     for scenario, defect in DEFECTS:
         text = CASE.format(scenario=scenario, defect=defect, source=SOURCE)
         (tmp_path / f"{scenario}-{defect}.yaml").write_text(text)
-    trials = by_case(lab("run", *sorted(tmp_path.glob("*.yaml"))))
+    trials = lab("run", *sorted(tmp_path.glob("*.yaml"))).by_case
     for (scenario, defect), check in DEFECTS.items():
         trial = trials[f"{scenario}-{defect}"]
         assert trial.outcome is Outcome.FAIL, (scenario, defect, trial.reason)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun import Lab, Ran
+from labrun import Lab
 
 from lab.results.models import Outcome, Trial
 
@@ -39,10 +39,6 @@ def metrics(trial: Trial) -> dict[str, float]:
     return {one.metric: one.value for one in trial.measurements}
 
 
-def by_case(ran: Ran) -> dict[str, Trial]:
-    return {trial.case.partition("/")[2]: trial for trial in ran.trials}
-
-
 @pytest.mark.parametrize(("case", "kernel"), [("move-kvm", "stock"), ("move", "debian:7.3")])
 def test_pins_block_and_mirrors_do_not(lab: Lab, case: str, kernel: str) -> None:
     """Pinned pages stay; mirrored ones, by KVM or HMM, move with one call of the notifier each."""
@@ -61,7 +57,7 @@ def test_read_only_and_compaction(lab: Lab) -> None:
     """mprotect() costs a reader all entries in vain, pinned or not; a pinned page in 16 stops compaction."""
     ran = lab("run", "userptr/read-only", "userptr/compact", "--kernel", "debian:6.12")
     assert ran.code == 0, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     seen = metrics(trials["read-only"])
     for run in ("reader", "reader_pinned"):
         assert seen[f"read_only_{run}_callbacks"] == 1
@@ -81,7 +77,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
         (tmp_path / f"{program}-{defect}.yaml").write_text(text)
     ran = lab("run", *sorted(tmp_path.glob("*.yaml")))
     assert ran.code == 1, ran.stderr
-    trials = by_case(ran)
+    trials = ran.by_case
     for (program, defect), checks in DEFECTS.items():
         trial = trials[f"{program}-{defect}"]
         assert trial.outcome is Outcome.FAIL, (program, defect)

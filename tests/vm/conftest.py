@@ -4,25 +4,6 @@ state folder (runs, dry runs) that belongs to the test."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from labrun import lab, state
 
-import pytest
-from labrun import Lab, Ran, run_lab
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The LAB_STATE of this test, also for what it calls in this process."""
-    folder = tmp_path / "state"
-    monkeypatch.setenv("LAB_STATE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def lab(state: Path) -> Lab:
-    """Runs `lab WORDS` with this test's state folder."""
-
-    def run(*words: str | Path) -> Ran:
-        return run_lab(*words, state=state)
-
-    return run
+__all__ = ["lab", "state"]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from lab import proc
 from lab.results.models import RunRecord, Trial, Verdict
 from lab.results.runfolder import RunFolder
@@ -52,6 +54,11 @@ class Ran:
         (only,) = self.trials
         return only
 
+    @property
+    def by_case(self) -> dict[str, Trial]:
+        """The trials by what their case is called within its topic."""
+        return {trial.case.partition("/")[2]: trial for trial in self.trials}
+
     def file(self, trial: Trial, name: str) -> Path:
         """A file of a trial's evidence."""
         return self.run.trial_path(trial.key) / name
@@ -67,3 +74,21 @@ def run_lab(*words: str | Path, state: Path, seconds: float = SECONDS, folder: P
         argv, timeout=seconds, check=False, cwd=folder, env={**os.environ, "LAB_STATE": str(state)}
     )
     return Ran(done.code, done.text, done.errors, state)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The LAB_STATE of this test, also for what it calls in this process."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv("LAB_STATE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def lab(state: Path) -> Lab:
+    """Runs `lab WORDS` with this test's state folder."""
+
+    def run(*words: str | Path) -> Ran:
+        return run_lab(*words, state=state)
+
+    return run

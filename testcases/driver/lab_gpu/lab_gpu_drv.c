@@ -46,7 +46,6 @@ static const struct drm_ioctl_desc lab_gpu_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(LAB_GPU_FENCE_ATTACH, lab_gpu_fence_attach_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(LAB_GPU_FENCE_SIGNAL, lab_gpu_fence_signal_ioctl, DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(LAB_GPU_INFO, lab_gpu_info_ioctl, DRM_RENDER_ALLOW),
-	DRM_IOCTL_DEF_DRV(LAB_GPU_WALK, lab_gpu_walk_ioctl, DRM_RENDER_ALLOW),
 };
 
 DEFINE_DRM_GEM_FOPS(lab_gpu_fops);

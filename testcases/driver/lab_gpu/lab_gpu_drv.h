@@ -92,8 +92,7 @@ static inline struct lab_gpu_bo *gem_to_lab_gpu_bo(struct drm_gem_object *gem)
 	X(fences_signalled) \
 	X(fences_timed_out) \
 	X(pins) \
-	X(imports) \
-	X(walks)
+	X(imports)
 
 #define LAB_GPU_COUNTER_ID(name) LAB_GPU_N_##name,
 enum lab_gpu_counter { LAB_GPU_COUNTERS(LAB_GPU_COUNTER_ID) LAB_GPU_N };
@@ -170,7 +169,6 @@ int lab_gpu_fence_signal_ioctl(struct drm_device *drm, void *data, struct drm_fi
 
 bool lab_gpu_huge_span(struct lab_gpu_bo *bo, u64 first, unsigned long *pfn);
 int lab_gpu_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
-int lab_gpu_walk_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 int lab_gpu_gem_pin(struct drm_gem_object *gem);
 void lab_gpu_gem_unpin(struct drm_gem_object *gem);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What kind of mapping the kernel says that one is: the flags of its VMA, from /proc/self/smaps. */
-#ifndef DMA_BUF_VMA_H
-#define DMA_BUF_VMA_H
+#ifndef FAULTLAB_VMA_H
+#define FAULTLAB_VMA_H
 
 #include "faultlab.h"
 
