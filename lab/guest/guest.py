@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -23,7 +23,7 @@ from lab.errors import InfraError
 from lab.guest.argv import Launch, Wiring, by_hand, qemu_argv
 from lab.guest.monitor import Monitor
 from lab.guest.privilege import Confinement, confine
-from lab.guest.streams import Streams
+from lab.guest.streams import Streams, Wire, pipe
 from lab.image.initramfs import ORDERS, Initramfs
 from lab.waiting import TICK, Deadline, check_stop
 
@@ -66,8 +66,12 @@ class Guest:
         self.process, self.streams, self._monitor_socket = self._start()
 
     def _start(self) -> tuple[proc.Child, Streams, socket.socket]:
-        pairs = [socket.socketpair() for _ in range(3)]
-        ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        serial = pipe if self.boot.launch.one_way else socket.socketpair
+        console, theirs_console = serial()
+        channel, theirs_channel = serial()
+        monitor, theirs_monitor = socket.socketpair()
+        ours = [console, channel, monitor]
+        theirs = [theirs_console, theirs_channel, theirs_monitor]
         opened = [os.open(self.boot.kernel, os.O_RDONLY), self.boot.initramfs.joined()]
         opened += [_empty_file(disk.size) for disk in self.boot.launch.disks]
         try:
@@ -85,7 +89,6 @@ class Guest:
             for end in theirs:
                 end.close()
         assert process.stderr is not None
-        console, channel, monitor = ours
         streams = Streams(console, channel, process.stderr, self.folder / "console.log")
         return process, streams, monitor
 
@@ -186,14 +189,14 @@ def _empty_file(size: int) -> int:
 
 
 def _with_descriptors(
-    launch: Launch, theirs: list[socket.socket], kernel: int, initrd: int, *disks: int
+    launch: Launch, theirs: Sequence[Wire], kernel: int, initrd: int, *disks: int
 ) -> Launch:
     return replace(
         launch,
         # Through /proc, so that QEMU's unprivileged user needs no way into the lab's cache folders.
         kernel=f"/proc/self/fd/{kernel}",
         initrd=f"/proc/self/fd/{initrd}",
-        wiring=Wiring.to_lab(*(end.fileno() for end in theirs)),
+        wiring=Wiring.to_lab(*(end.fileno() for end in theirs), one_way=launch.one_way),
         disks=tuple(
             replace(disk, file=f"/proc/self/fd/{handle}")
             for disk, handle in zip(launch.disks, disks, strict=True)

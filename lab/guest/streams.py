@@ -7,6 +7,8 @@ waits for a change. All of it is hostile text.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import selectors
 import socket
@@ -28,11 +30,25 @@ TAIL = 64 << 10
 
 PIECE = 1 << 16
 
+PIPE_BYTES = 1 << 20
+"""Of a guest's words that may wait to be read; what Linux lets an ordinary user ask for."""
+
+Wire = socket.socket | IO[bytes]
+"""One end of what connects a serial port of a guest with the lab."""
+
+
+def pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """Our end, to read, and QEMU's."""
+    reading, writing = os.pipe()
+    with contextlib.suppress(OSError):  # no more room for this user's pipes: then it is 64 KiB
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0)
+
 
 class Streams:
     """The streams of one guest. `changed` is notified whenever something arrived."""
 
-    def __init__(self, console: socket.socket, channel: socket.socket, stderr: IO[bytes], log: Path) -> None:
+    def __init__(self, console: Wire, channel: Wire, stderr: IO[bytes], log: Path) -> None:
         self.changed = threading.Condition()
         self.reader = ChannelReader()
         self.channel_error: ChannelError | None = None
@@ -42,7 +58,7 @@ class Streams:
         self._tail = bytearray()
         self._stderr = bytearray()
         self._log = log.open("wb", buffering=0)
-        self._sources: dict[int, tuple[str, socket.socket | IO[bytes]]] = {
+        self._sources: dict[int, tuple[str, Wire]] = {
             console.fileno(): ("console", console),
             channel.fileno(): ("channel", channel),
             stderr.fileno(): ("stderr", stderr),

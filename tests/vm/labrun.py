@@ -67,9 +67,15 @@ class Ran:
 Lab = Callable[..., Ran]
 
 
-def run_lab(*words: str | Path, state: Path, seconds: float = SECONDS, folder: Path | None = None) -> Ran:
+def run_lab(
+    *words: str | Path,
+    state: Path,
+    seconds: float = SECONDS,
+    folder: Path | None = None,
+    program: tuple[str, ...] = ("-m", "lab"),
+) -> Ran:
     """Run `lab WORDS` to its end in a process of its own, in `folder`."""
-    argv = [sys.executable, "-m", "lab", *map(str, words)]
+    argv = [sys.executable, *program, *map(str, words)]
     done = proc.run(
         argv, timeout=seconds, check=False, cwd=folder, env={**os.environ, "LAB_STATE": str(state)}
     )

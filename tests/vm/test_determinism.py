@@ -71,3 +71,26 @@ def test_boots_repeat(case: str, machine: str, boots: dict[tuple[str, str], list
     for ran, trial in several[1:]:
         assert trial.measurements == first.measurements
         assert samples(ran, trial) == samples(first_run, first)
+
+
+SLOW = """
+import time
+from lab.cli.main import main
+from lab.guest.streams import Streams
+read = Streams._read
+def slowly(*arguments):
+    time.sleep(0.1)
+    return read(*arguments)
+Streams._read = slowly
+main()
+"""
+
+
+def test_lab_that_is_slow_to_listen_changes_nothing(tmp_path: Path) -> None:
+    """A guest never waits for its console to be read: the times of all its words are the same."""
+    words = ("run", "smoke/boot", "--machine", "bochs")
+    usual = run_lab(*words, state=tmp_path / "usual")
+    slow = run_lab(*words, state=tmp_path / "slow", program=("-c", SLOW))
+    assert usual.code == slow.code == 0, slow.stderr
+    usual_log, slow_log = (ran.file(ran.trial, "dmesg.txt").read_text() for ran in (usual, slow))
+    assert usual_log == slow_log
