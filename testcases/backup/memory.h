@@ -12,19 +12,28 @@
 
 /* ---- counters of the kernel ------------------------------------------------------------------------ */
 
-/* A line `name value` of /proc/vmstat; 0 if this kernel has none of that name. */
+/*
+ * A line `name value` of /proc/vmstat; 0 if this kernel has none of that name. The file stays open from the first
+ * call on, which is made while there is memory: opening it allocates, and could wake the OOM killer later.
+ */
 static inline uint64_t vmstat(const char *name)
 {
-	FILE *file = fopen("/proc/vmstat", "r");
-	unsigned long long value, found = 0;
-	char line[64];
+	static int fd = -1;
+	static char text[32768];
+	size_t size = 0;
+	ssize_t got;
 
-	while (file && fscanf(file, "%63s %llu", line, &value) == 2)
-		if (!strcmp(line, name))
-			found = value;
-	if (file)
-		fclose(file);
-	return found;
+	if (fd < 0)
+		fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
+	while (size < sizeof(text) - 1 && (got = pread(fd, text + size, sizeof(text) - 1 - size, size)) > 0)
+		size += got;
+	text[size] = '\0';
+	for (char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, name, strlen(name)) && line[strlen(name)] == ' ')
+			return strtoull(line + strlen(name), NULL, 10);
+	}
+	return 0;
 }
 
 /* Free pages of all zones: as /proc/zoneinfo says, for a hundredth of its instructions. */
@@ -116,6 +125,7 @@ static inline bool check_swap_on(const char *device, uint64_t size)
 {
 	int64_t pages = swap_on(device, size);
 
+	vmstat("nr_free_pages"); /* before memory is scarce */
 	if (pages < 0)
 		return lab_check(false, "swap", "%s: %s", device, strerror(-pages));
 	return lab_check(true, "swap", "%lld pages on %s", (long long)pages, device);

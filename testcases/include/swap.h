@@ -54,4 +54,19 @@ static inline int64_t lab_swap_on_zram(const char *size)
 	return ret ? ret : lab_swap_on("/dev/zram0");
 }
 
+/* End that, with all that is in it read back first, and free its memory: 0 or -errno. */
+static inline int lab_swap_off_zram(void)
+{
+	int fd, ret = 0;
+
+	if (swapoff("/dev/zram0"))
+		return -errno;
+	fd = open("/sys/block/zram0/reset", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1", 1) < 0)
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 #endif

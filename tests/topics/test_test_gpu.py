@@ -56,9 +56,7 @@ def test_each_defect_is_noticed(lab: Lab) -> None:
 
 def test_defect_fails_the_case(lab: Lab, tmp_path: Path) -> None:
     """A defect given as the module's parameter makes the trial FAIL, and only what it broke is not ok."""
-    case = variant(
-        tmp_path, "selftest", change=("modules: [vgem, ", "modules: [lab_gpu defect=order-ignored, vgem, ")
-    )
+    case = variant(tmp_path, "selftest", change=("modules: [", "modules: [lab_gpu defect=order-ignored, "))
     ran = lab("run", case, "--clock", "real")
     assert (ran.trial.outcome, ran.code) == (Outcome.FAIL, 1)
     assert failed(ran) == {"order-0", "order-3", "order-9"}
