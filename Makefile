@@ -7,12 +7,13 @@ LAB    := $(VENV)/bin/lab
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-topics test-kernels bench dist clean
+.PHONY: help setup run test test-fast test-nested test-topics test-kernels bench dist clean
 
 help:
 	@echo "make run        set up, then judge the demonstration series on the stock kernel"
 	@echo "make test       set up, then run the tests of the lab (boots guests)"
 	@echo "make test-topics   what each case says of 6.1, 6.12 and 7.3, and the defects that it must see"
+	@echo "make test-nested   KVM, exits, VFIO and timelines, in a guest that is the lab's host"
 	@echo "make test-fast  the tests that boot nothing (seconds)"
 	@echo "make test-kernels  build and boot 5.10, 6.1, 6.12 and 7.x (ten minutes each, the first time)"
 	@echo "make bench      boots against bare QEMU, builds against plain make"
@@ -36,10 +37,13 @@ run: setup
 PYTEST := $(VENV)/bin/python -m pytest -q -n logical --dist loadfile
 
 test: setup
-	@$(PYTEST) -m 'not kernels and not topics'
+	@$(PYTEST) -m 'not kernels and not topics and not nested'
 
 test-fast: setup
-	@$(PYTEST) -m 'not vm and not kernels and not topics'
+	@$(PYTEST) -m 'not vm and not kernels and not topics and not nested'
+
+test-nested: setup
+	@$(PYTEST) tests/nested
 
 test-topics: setup
 	@$(PYTEST) tests/topics

@@ -36,6 +36,7 @@
 #define PIECE (32u << 10)
 #define MAX_WORDS 128
 #define MAX_FILES 16
+#define MAX_SHARES 16
 #define MAX_SAMPLES (40u << 20)	/* bytes of all files together; the host refuses more than 64 MiB in all */
 
 enum mode { MODE_NONE, MODE_JOB, MODE_BOOT, MODE_SSH };
@@ -48,6 +49,8 @@ struct job {
 	int argc;
 	char *env[MAX_WORDS];
 	int env_count;
+	char *shares[MAX_WORDS];	/* "TAG PATH", or "TAG scratch PATH" */
+	int share_count;
 	uint64_t limit;
 };
 
@@ -113,6 +116,8 @@ static void mount_one(const char *kind, const char *where, const char *options, 
 		give_up("mount", "cannot mount %s on %s: %s", kind, where, strerror(errno));
 }
 
+#include "hostroot.h"
+
 static void open_channel(void)
 {
 	struct termios raw;
@@ -171,6 +176,8 @@ static void obey(struct job *job, char *word, char *value)
 		add_word(job->argv, &job->argc, value);
 	else if (!strcmp(word, "env"))
 		add_word(job->env, &job->env_count, value);
+	else if (!strcmp(word, "share"))
+		add_word(job->shares, &job->share_count, value);
 	else if (!strcmp(word, "limit"))
 		job->limit = strtoull(value, NULL, 10);
 	else
@@ -214,6 +221,29 @@ static void load_modules(struct job *job)
 		}
 		close(fd);
 	}
+}
+
+/* The host's files, if the orders have any: the program comes from there, and finds its own there. */
+static void load_shares(struct job *job)
+{
+	struct share shares[MAX_SHARES] = { 0 };
+
+	if (job->share_count > MAX_SHARES)
+		give_up("order", "more than %d shares", MAX_SHARES);
+	for (int i = 0; i < job->share_count; i++) {
+		char *save = NULL, *path;
+
+		shares[i].tag = strtok_r(job->shares[i], " ", &save);
+		path = strtok_r(NULL, "", &save);
+		shares[i].scratch = path && !strncmp(path, "scratch ", strlen("scratch "));
+		if (shares[i].scratch)
+			path += strlen("scratch ");
+		if (!path || path[0] != '/')
+			give_up("order", "a share without a path");
+		shares[i].path = path;
+	}
+	if (job->share_count)
+		enter_host_root(shares, job->share_count);
 }
 
 static void say_ready(void)
@@ -482,6 +512,7 @@ int main(void)
 	mkdir(OUT_DIR, 0755);
 	read_job(&job);
 	load_modules(&job);
+	load_shares(&job);
 	if (job.mode == MODE_SSH) {
 		mount_one("devpts", "/dev/pts", "mode=0620,ptmxmode=0666", true);
 		mkdir("/run/sshd", 0755);

@@ -13,7 +13,7 @@ settings.register_profile("lab", deadline=None)
 settings.load_profile("lab")
 
 # Folder -> the marker of all tests in it.
-MARKED = {Path(__file__).parent / name: name for name in ("vm", "topics", "kernels")}
+MARKED = {Path(__file__).parent / name: name for name in ("vm", "nested", "topics", "kernels")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,7 +48,7 @@ def no_runs() -> bool:
         (["run", "--kernel", "debian:newest", "smoke/boot"], ["newest is no kernel version", "debian:6.12"]),
         (["run", "--"], ["takes a command", "lab run --machine qxl -- uname -r"]),
         (["run", "--resume", "nix"], ["there is no run nix"]),
-        (["run", "--resume", "nix", "smoke/boot"], ["--resume takes its cases from the run"]),
+        (["run", "--resume", "nix", "smoke/boot"], ["--resume takes its cases"]),
         (["validate"], ["no series was given", "lab validate SERIES.mbox"]),
         (["validate", "--resume", "nix", str(SERIES)], ["--resume takes series and cases from the run"]),
         (["validate", str(SERIES), "smoke/bot"], ["did you mean smoke/boot?"]),

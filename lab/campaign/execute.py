@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import files, log
-from lab.campaign.trial import NONE_EXPECTED, Work, run_trial
+from lab.campaign.executor import LOCAL, Executor
+from lab.campaign.trial import run_trial
+from lab.campaign.work import NONE_EXPECTED, Work
 from lab.errors import Interrupted
 from lab.guest.accelerator import Choice
-from lab.guest.prepare import Bench
+from lab.guest.prepare import Bench, guest_memory
 from lab.host import available_memory, cpus
 from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel
@@ -21,7 +23,7 @@ from lab.results.models import Clock, Outcome, PlannedTrial, Trial
 from lab.results.runfolder import RunFolder
 from lab.spec.drivers import Driver
 from lab.spec.expectations import Expectations
-from lab.spec.models import Case, Machine, size_in_bytes
+from lab.spec.models import Case, Machine
 from lab.waiting import TICK, check_stop
 from lab.workload.compile import build_workload
 
@@ -66,6 +68,8 @@ class Campaign:
     choices: Mapping[tuple[str, Clock], Choice]  # accelerator by role and clock
     expectations: Expectations = NONE_EXPECTED
     broken: BrokenBoots = field(default_factory=BrokenBoots)
+    executor: Executor = LOCAL
+    timeline: bool = False
 
 
 def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
@@ -75,11 +79,18 @@ def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
         return
     programs = _compile(campaign, todo)
     campaign = replace(campaign, kernels=_with_drivers(campaign, todo))
-    serial = [trial for trial in todo if trial.clock is Clock.REAL]
-    parallel = [trial for trial in todo if trial.clock is not Clock.REAL]
+    serial = [trial for trial in todo if trial.clock is Clock.REAL or _nested(campaign, trial)]
+    parallel = [trial for trial in todo if trial not in serial]
     for batch, slots in ((parallel, _slots(campaign, parallel)), (serial, 1)):
         if batch:
             _run_batch(campaign, batch, slots, programs)
+
+
+def _nested(campaign: Campaign, planned: PlannedTrial) -> bool:
+    """Is it for the nested lab host, which does one trial after the other?"""
+    choice = campaign.choices[planned.role, planned.clock]
+    case, machine = campaign.cases[planned.case], campaign.machines[planned.machine]
+    return campaign.executor.place(case, choice, machine).nested
 
 
 def missing(run: RunFolder, plan: Sequence[PlannedTrial]) -> list[PlannedTrial]:
@@ -116,12 +127,6 @@ def _slots(campaign: Campaign, batch: Sequence[PlannedTrial]) -> int:
     )
     by_memory = available_memory() // (largest + GUEST_OVERHEAD)
     return max(1, min(cpus(), by_memory, len(batch)))
-
-
-def guest_memory(case: Case, machine: Machine) -> int:
-    """Bytes of the host's memory that a guest may come to fill."""
-    vram = [size_in_bytes(gpu.vram) for gpu in machine.gpus if gpu.vram is not None]
-    return size_in_bytes(case.on(machine).memory) + sum(vram) + sum(disk.bytes for disk in case.disks)
 
 
 def _run_batch(
@@ -179,11 +184,19 @@ def _until_no_error(campaign: Campaign, planned: PlannedTrial, program: Path | N
         choice=campaign.choices[planned.role, planned.clock],
         program=program,
         expectations=campaign.expectations,
+        timeline=campaign.timeline,
     )
+    place = campaign.executor.place(work.case, work.choice, work.machine)
     for attempt in range(1, ATTEMPTS + 1):
         with campaign.run.new_trial(planned.key) as folder:
-            known = campaign.broken.why(work.kernel, planned.machine)
-            trial = run_trial(campaign.bench, replace(work, attempt=attempt), folder, not_run=known)
+            known = campaign.broken.why(work.kernel, planned.machine) or place.not_run
+            trial = run_trial(
+                campaign.bench,
+                replace(work, attempt=attempt),
+                folder,
+                not_run=known,
+                carrier=place.carrier,
+            )
         campaign.broken.note(trial)
         what = f"{planned.case} {planned.machine} {planned.role}"
         log.info(f"[{position}] {what}: {trial.outcome} ({trial.seconds:.1f} s) {trial.reason}")

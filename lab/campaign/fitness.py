@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lab.errors import InfraError
 from lab.guest.prepare import driver_module, memory_manager
 from lab.kernel.kernel import Kernel, canonical
 from lab.kernel.planner import parse_config
-from lab.spec.models import Case, Gpu, Machine, Requires, module_of
+from lab.spec.models import Case, Gpu, Machine, Passthrough, Requires, module_of
 from lab.spec.versions import KernelRange
 
 
@@ -24,9 +26,9 @@ def skip_reason(case: Case, machine: Machine, kernel: Kernel) -> str:
     )
 
 
-def gpu_under_test(case: Case, machine: Machine, kernel: Kernel) -> Gpu | None:
+def gpu_under_test(case: Case, machine: Machine, kernel: Kernel) -> Gpu | Passthrough | None:
     """The machine's first GPU whose driver uses the memory manager that the case is about."""
-    for gpu in machine.gpus:
+    for gpu in machine.graphics:
         if case.memory_manager is None or memory_manager(gpu, kernel) == case.memory_manager:
             return gpu
     return None
@@ -39,15 +41,20 @@ def _unmet(requires: Requires | None, kernel: Kernel) -> str:
     if requires.kernel is not None and not KernelRange.parse(requires.kernel).has(kernel.record.version):
         return f"needs Linux {requires.kernel}, this is {kernel.record.version}{why}"
     if requires.config:
-        values = parse_config(kernel.config.read_text(errors="replace"))
-        off = [name for name in requires.config if values.get(f"CONFIG_{name}", "n") not in ("y", "m")]
+        off = lacking_options(kernel, requires.config)
         if off:
             return f"needs {', '.join(f'CONFIG_{name}' for name in off)}{why}"
     return ""
 
 
+def lacking_options(kernel: Kernel, names: Iterable[str]) -> list[str]:
+    """Those of these options, without CONFIG_, that are neither y nor m in the kernel's configuration."""
+    values = parse_config(kernel.config.read_text(errors="replace"))
+    return [name for name in names if values.get(f"CONFIG_{name}", "n") not in ("y", "m")]
+
+
 def _undriven(machine: Machine, kernel: Kernel) -> str:
-    for gpu in machine.gpus:
+    for gpu in machine.graphics:
         if driver_module(gpu, kernel) is None:
             own = [reason for name in gpu.modules if (reason := _own_reason(name, kernel))]
             return own[0] if own else f"kernel {kernel.record.release} has no driver for {gpu.device}"
@@ -73,6 +80,7 @@ def _other_manager(case: Case, machine: Machine, kernel: Kernel) -> str:
         return ""
     release = kernel.record.release
     found = ", ".join(
-        f"{gpu.driver} uses {memory_manager(gpu, kernel) or 'neither TTM nor shmem'}" for gpu in machine.gpus
+        f"{gpu.driver} uses {memory_manager(gpu, kernel) or 'neither TTM nor shmem'}"
+        for gpu in machine.graphics
     )
     return f"the case is about {case.memory_manager}; on {release}, {found or 'the machine has no GPU'}"

@@ -7,25 +7,28 @@ import datetime
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import lab
+from lab.campaign import monitors
+from lab.campaign.counting import why_none, with_exits
 from lab.campaign.expected import skip_expected, with_expectation
 from lab.campaign.fitness import gpu_under_test, skip_reason
 from lab.campaign.outcome import Seen, judge_trial
-from lab.errors import InfraError, UserError
-from lab.guest.accelerator import Choice
+from lab.campaign.timelines import with_timeline
+from lab.campaign.work import Carrier, Work
+from lab.errors import InfraError, LabError, UserError
 from lab.guest.guest import Boot, End, Guest, booted
 from lab.guest.prepare import Bench, Extras, prepare_boot
+from lab.guest.spans import SpanCounter
 from lab.host import cpus, host_cpu, host_kernel
 from lab.image.initramfs import Job
 from lab.instrument.splats import fatal, scan
 from lab.kernel.kernel import Kernel
-from lab.results.models import Clock, Environment, Outcome, PlannedTrial, Trial
+from lab.results.models import Clock, Environment, Outcome, Trial
 from lab.results.runfolder import write_record
-from lab.spec.expectations import Expectations
-from lab.spec.models import Case, Machine
+from lab.spec.models import Case
 from lab.waiting import Deadline
 from lab.workload.ktap import Parsed, parse
 
@@ -41,24 +44,14 @@ DEBUG_PATIENCE = 6
 PRINTK = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\]")
 
 
-NONE_EXPECTED = Expectations()
+def run_here(bench: Bench, work: Work, folder: Path) -> Trial:
+    """Boot the guest on this host and observe it."""
+    return observe(bench, work, boot_of(bench, work), folder)
 
 
-@dataclass(frozen=True)
-class Work:
-    """All that one trial needs; the planned trial names it, the rest is what the names stand for."""
-
-    planned: PlannedTrial
-    case: Case
-    machine: Machine
-    kernel: Kernel
-    choice: Choice
-    program: Path | None  # the compiled workload
-    attempt: int = 1
-    expectations: Expectations = NONE_EXPECTED
-
-
-def run_trial(bench: Bench, work: Work, folder: Path, *, not_run: str = "") -> Trial:
+def run_trial(
+    bench: Bench, work: Work, folder: Path, *, not_run: str = "", carrier: Carrier = run_here
+) -> Trial:
     """Run one trial, leave its evidence in `folder`, and return what was observed.
 
     `not_run` is a reason to leave the guest out and say so (SKIP). Only Interrupted leaves as an
@@ -68,14 +61,21 @@ def run_trial(bench: Bench, work: Work, folder: Path, *, not_run: str = "") -> T
     clock_start = time.monotonic()
     try:
         reason = not_run or _skip_reason(work)
-        trial = _blank(work, Outcome.SKIP, "plan", reason) if reason else _run_guest(bench, work, folder)
+        trial = _blank(work, Outcome.SKIP, "plan", reason) if reason else carrier(bench, work, folder)
     except (InfraError, UserError) as error:
-        trial = _blank(work, Outcome.ERROR, "boot", str(error))
+        trial = failed(work, error)
+    if work.timeline and trial.environment is not None:
+        trial = with_timeline(trial, folder)
     trial = with_expectation(work.expectations, trial, work.kernel.record.version)
     seconds = round(time.monotonic() - clock_start, 3)
     trial = trial.model_copy(update={"started": started, "seconds": seconds})
     write_record(folder / "trial.json", trial)
     return trial
+
+
+def failed(work: Work, error: LabError) -> Trial:
+    """The trial that the lab or the host could not carry out."""
+    return _blank(work, Outcome.ERROR, "boot", str(error))
 
 
 def _skip_reason(work: Work) -> str:
@@ -107,12 +107,15 @@ def job_of(work: Work) -> Job:
     """The orders for the guest."""
     if work.program is None:
         return Job("boot")
+    environment: dict[str, str] = {"LAB_CLOCK": work.clock_of_numbers}
+    if work.counts_exits:
+        environment["LAB_SPANS"] = "1"
+    if work.timeline:
+        environment["LAB_TIMELINE"] = "1"
     gpu = gpu_under_test(work.case, work.machine, work.kernel)
     driver = gpu.driver if gpu is not None else ""
     arguments = tuple(argument.replace("{driver}", driver) for argument in work.case.args)
-    return Job(
-        "job", work.program, arguments, {"LAB_CLOCK": _clock_of_numbers(work)}, files=guest_files(work.case)
-    )
+    return Job("job", work.program, arguments, environment, files=guest_files(work.case))
 
 
 def guest_files(case: Case) -> dict[str, bytes]:
@@ -123,30 +126,39 @@ def guest_files(case: Case) -> dict[str, bytes]:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
-def _clock_of_numbers(work: Work) -> Clock:
-    """Time taken under emulation without counting instructions is functional, whatever was asked for."""
-    if work.planned.clock is Clock.REAL and work.choice.accelerator == "tcg":
-        return Clock.FUNCTIONAL
-    return work.planned.clock
-
-
-def _run_guest(bench: Bench, work: Work, folder: Path) -> Trial:
-    boot = prepare_boot(
+def boot_of(bench: Bench, work: Work) -> Boot:
+    """All that the guest needs, made and in the cache. Raises UserError as `prepare_boot`."""
+    return prepare_boot(
         bench,
         work.machine,
         work.kernel,
         job_of(work),
         clock=work.planned.clock,
         choice=work.choice,
-        extras=Extras.of(work.case),
+        extras=_extras(work),
     )
-    with booted(boot, folder) as guest:
-        end, stage, deadline = _follow(guest, work)
+
+
+def _extras(work: Work) -> Extras:
+    """In the nested lab host each character on the console costs the guest two exits, and a full log half
+    a minute: there it shows warnings and what is worse."""
+    extras = replace(Extras.of(work.case), spans=work.counts_exits)
+    return replace(extras, cmdline=("loglevel=5", *extras.cmdline)) if work.nested else extras
+
+
+def observe(bench: Bench, work: Work, boot: Boot, folder: Path) -> Trial:
+    """Boot the guest, follow it to its end, and judge what was seen. Evidence goes into `folder`."""
+    with booted(boot, folder) as guest, SpanCounter(guest, timeline=work.timeline) as spans:
+        end, stage, deadline = _follow(guest, work, spans)
         where = guest.where() if end in (End.DEADLINE, End.SILENCE) else ""
         killed_by = guest.killed_by
         status = guest.exit_status
     console = (folder / "console.log").read_bytes().decode(errors="replace")
-    return _observed(bench, work, guest, folder, console, (end, stage, deadline, where, killed_by, status))
+    trial = _observed(bench, work, guest, folder, console, (end, stage, deadline, where, killed_by, status))
+    if work.counts_exits:
+        return with_exits(work.case, trial, spans, guest)
+    notes = (why_none(work.choice, work.planned.clock),) if work.case.exits else ()
+    return trial.model_copy(update={"notes": (*trial.notes, *notes)})
 
 
 def boot_patience(kernel: Kernel, accelerator: str) -> tuple[float, float]:
@@ -155,19 +167,22 @@ def boot_patience(kernel: Kernel, accelerator: str) -> tuple[float, float]:
     return times * BOOT_SECONDS[accelerator], times * SILENCE_SECONDS[accelerator]
 
 
-def _follow(guest: Guest, work: Work) -> tuple[End, str, str]:
+def _follow(guest: Guest, work: Work, spans: SpanCounter) -> tuple[End, str, str]:
     """Wait for the guest's stages; returns why it ended, in which stage, and the deadline in force."""
-    accelerator = work.choice.accelerator
+    accelerator = "tcg" if work.nested else work.choice.accelerator  # KVM on an emulated SVM is as slow
     boot_seconds, silence = boot_patience(work.kernel, accelerator)
     boot = Deadline("boot", boot_seconds)
-    end = guest.wait_ready(boot, silence=silence)
+    # In the nested lab host the console shows warnings alone: there silence says nothing.
+    end = guest.wait_ready(boot, silence=boot_seconds if work.nested else silence)
     if end is End.SILENCE:
         return end, "boot", f"no word on the console for {silence:.0f} s while booting"
     if end is not End.HAPPENED:
         return end, "boot", f"boot, {boot.seconds:.0f} s from start to ready marker"
+    if work.counts_exits:
+        spans.start()
     run = Deadline("run", work.case.timeout)
     return (
-        guest.wait_end(run),
+        monitors.wait_end(guest, work.case.display, run),
         "run",
         f"run, {run.seconds:.0f} s from ready marker to power-off (the case's timeout)",
     )
@@ -183,7 +198,7 @@ def _observed(
 ) -> Trial:
     end, stage, deadline, where, killed_by, status = ended
     reader = guest.streams.reader
-    parsed = _keep_report(guest, folder, _clock_of_numbers(work)) if work.program else Parsed.empty()
+    parsed = _keep_report(guest, folder, work.clock_of_numbers) if work.program else Parsed.empty()
     lines = [line for line in console.splitlines() if PRINTK.match(line)]
     (folder / "dmesg.txt").write_text("\n".join(lines) + "\n")
     splats = scan(console)
@@ -215,7 +230,7 @@ def _observed(
             "exit_status": reader.exit_status,
             "notes": tuple(reader.notes),
             "seconds_to_ready": None if guest.ready_seconds is None else round(guest.ready_seconds, 3),
-            "environment": environment(bench, work.choice, _clock_of_numbers(work), guest.boot, guest.argv),
+            "environment": environment(bench, work, guest.boot, guest.argv),
         }
     )
 
@@ -236,18 +251,21 @@ def _keep_report(guest: Guest, folder: Path, clock: Clock) -> Parsed:
     return parse(reader.stdout.decode(errors="replace"), clock)
 
 
-def environment(bench: Bench, choice: Choice, clock: Clock, boot: Boot, argv: tuple[str, ...]) -> Environment:
+def environment(bench: Bench, work: Work, boot: Boot, argv: tuple[str, ...]) -> Environment:
     """The conditions under which a guest ran."""
     return Environment(
         lab_version=lab.__version__,
-        accelerator=choice.accelerator,
-        accelerator_reason=choice.reason,
-        clock=clock,
-        nesting=0,
+        accelerator=work.choice.accelerator,
+        accelerator_reason=work.choice.reason,
+        clock=work.clock_of_numbers,
+        nesting=int(work.nested),
+        traced=work.timeline,
         qemu_version=bench.qemu.banner,
         qemu_argv=argv,
+        outer_qemu_argv=work.outer_argv,
         guest_cmdline=boot.launch.command_line,
-        memory_backing="anonymous memory of the host, not preallocated",
+        memory_backing=f"{'memfd' if work.machine.shared_memory else 'anonymous memory'} of the host, "
+        "not preallocated",
         host_kernel=host_kernel(),
         host_cpu=host_cpu(),
         host_cpus=cpus(),

@@ -15,10 +15,17 @@ from lab.workflow.campaigns import Ended, Options, Previewed
 
 
 def options_of(
-    machines: tuple[str, ...], clock: str, accel: str, trials: int, kconfig: str, command: tuple[str, ...]
+    machines: tuple[str, ...],
+    clock: str,
+    accel: str,
+    executor: str,
+    trials: int,
+    kconfig: str,
+    command: tuple[str, ...],
+    timeline: bool = False,
 ) -> Options:
     """The options of a campaign from what click parsed (and has checked)."""
-    return Options(machines, Clock(clock), accel, trials, kconfig, command)  # type: ignore[arg-type]
+    return Options(machines, Clock(clock), accel, trials, kconfig, command, executor, timeline)  # type: ignore[arg-type]
 
 
 def finish(ended: Ended, json_wanted: bool, *, b4_wanted: bool = False) -> int:

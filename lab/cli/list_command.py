@@ -55,7 +55,7 @@ def _machines() -> Rows:
     from lab.spec.catalog import Catalog
 
     return [
-        {"machine": name, "gpus": " ".join(gpu.device for gpu in machine.gpus), "title": machine.title}
+        {"machine": name, "gpus": " ".join(gpu.device for gpu in machine.graphics), "title": machine.title}
         for name, machine in sorted(Catalog.load().machines.items())
     ]
 

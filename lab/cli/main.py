@@ -29,6 +29,7 @@ COMMANDS = {
     "report": "Write a run's reports again, from its folder alone.",
     "record": "Record what programs do with BOs, frame by frame, as a trace.",
     "replay": "Play such a trace on a kernel.",
+    "vfio": "Give a device of this host to guests, and get it back.",
     "list": "List cases, machines, kernels or runs.",
     "series": "List the shipped kernel series, or check that they still apply and build.",
     "doctor": "Say what this host can do, and what each missing thing costs.",

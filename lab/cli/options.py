@@ -72,6 +72,15 @@ def accelerator_option(function: F) -> F:
     )(function)
 
 
+def executor_option(function: F) -> F:
+    return click.option(
+        "--executor",
+        type=click.Choice(["auto", "local", "nested"]),
+        default="auto",
+        help="nested: in a guest that plays the lab host. auto: there, if a case needs what this host lacks.",
+    )(function)
+
+
 def kconfig_option(function: F) -> F:
     return click.option(
         "--kconfig", metavar="NAMES", default="lean+drm", help="What a tree is built with (default lean+drm)."
@@ -79,7 +88,7 @@ def kconfig_option(function: F) -> F:
 
 
 def campaign_options(function: F) -> F:
-    """--machine, --clock, --accel, --trials, --kconfig, --resume, --dry-run, --json."""
+    """--machine, --clock, --accel, --executor, --trials, --kconfig, --resume, --dry-run, --json."""
     decorators = [
         machine_option(multiple=True),
         click.option(
@@ -89,6 +98,7 @@ def campaign_options(function: F) -> F:
             help="virtual: exact guest instructions, anywhere. real: ns; judged under KVM only.",
         ),
         accelerator_option,
+        executor_option,
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
         kconfig_option,
         click.option(

@@ -42,6 +42,6 @@ def command(
 
     case = case_of_trace(trace, hz)
     click.echo(f"case: {case}", err=True)
-    options = options_of(machine, clock, accel, 1, kconfig, typed_command())
+    options = options_of(machine, clock, accel, "auto", 1, kconfig, typed_command())
     subject = Subject(kernel or default_source(Path.cwd()), series)
     return finish(run_cases(start_run([str(case)], subject, options)), json_wanted)

@@ -35,6 +35,11 @@ class DashDash(click.Command):
     help="Applied to KERNEL: an mbox or whatever else `lab validate` takes, or shipped: prefault/pmd-size.",
 )
 @campaign_options
+@click.option(
+    "--timeline",
+    is_flag=True,
+    help="Trace the measured span: touches, guest faults, exits, host faults, for ui.perfetto.dev.",
+)
 @click.option("--timeout", type=float, default=3600.0, help="Seconds for COMMAND (default 3600).")
 @click.pass_obj
 def command(
@@ -45,11 +50,13 @@ def command(
     machine: tuple[str, ...],
     clock: str,
     accel: str,
+    executor: str,
     trials: int,
     kconfig: str,
     resume: str | None,
     dry_run: bool,
     json_wanted: bool,
+    timeline: bool,
     timeout: float,
 ) -> int:
     """Run CASEs (default: all) on a kernel; or, after `--`, one command in a guest.
@@ -66,20 +73,19 @@ def command(
 
     kernel = kernel or default_source(Path.cwd())
     if shell_words is not None:
-        if not shell_words or cases or len(machine) > 1:
+        if not shell_words or cases or len(machine) > 1 or timeline:
             raise UserError(
-                "`lab run -- COMMAND` takes a command, at most one machine and no cases",
+                "`lab run -- COMMAND` takes a command, at most one machine, no cases and no timeline",
                 hint="lab run --machine qxl -- uname -r",
             )
         wanted = Wanted(kernel, machine[0] if machine else "qxl", accel, kconfig=kconfig, series=series)  # type: ignore[arg-type]
         return run_command(wanted, shell_words, timeout=timeout, dry_run=dry_run, stdin=sys.stdin)
     if resume is not None:
-        if cases or series:
-            raise UserError(
-                "--resume takes its cases from the run, and its series", hint=f"lab run --resume {resume}"
-            )
+        if cases or series or timeline:
+            told = "--resume takes its cases, its series and --timeline from the run"
+            raise UserError(told, hint=f"lab run --resume {resume}")
         return finish(run_cases(resumable(resume, "run")), json_wanted)
-    options = options_of(machine, clock, accel, trials, kconfig, typed_command())
+    options = options_of(machine, clock, accel, executor, trials, kconfig, typed_command(), timeline)
     subject = Subject(kernel, series)
     if dry_run:
         return show_plan(preview(cases, subject, options), json_wanted)

@@ -24,6 +24,7 @@ def command(
     machine: tuple[str, ...],
     clock: str,
     accel: str,
+    executor: str,
     trials: int,
     kconfig: str,
     resume: str | None,
@@ -50,7 +51,7 @@ def command(
         return finish(validate(resumable(resume, "validate")), json_wanted, b4_wanted=b4_wanted)
     assert series is not None
     question = Question(series, base, cases, each_patch)
-    options = options_of(machine, clock, accel, trials, kconfig, typed_command())
+    options = options_of(machine, clock, accel, executor, trials, kconfig, typed_command())
     if dry_run:
         return show_plan(preview(question, options), json_wanted)
     return finish(validate(start_validation(question, options)), json_wanted, b4_wanted=b4_wanted)

@@ -102,7 +102,7 @@ def _different_conditions(trials: tuple[Trial, ...], clock: Clock) -> str:
     """
     if len({trial.case_digest for trial in trials}) > 1:
         return "the case was edited between the trials"
-    fields = ["accelerator", "nesting", "qemu_version", "memory_backing"]
+    fields = ["accelerator", "nesting", "traced", "qemu_version", "memory_backing"]
     if clock is Clock.REAL:
         fields += ["host_kernel", "host_cpu"]
     for field in fields:

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from lab.results.models import Clock
-from lab.spec.models import Gpu, Machine
+from lab.spec.models import Device, Gpu, Machine, Passthrough
 
 Accelerator = Literal["tcg", "kvm"]
+
+PORT_NAME = "faultlab.jobs"
+"""Of the virtio-serial port by which a lab host gets its jobs."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,11 @@ class Wiring:
     console: str  # a QEMU chardev, without its id
     channel: str
     monitor: str | None  # None: no QMP monitor
+    port: str | None = None  # of a lab host, for its jobs; None: no such port
     written: tuple[int, ...] = ()  # descriptors that QEMU must be told of by -add-fd
 
     @classmethod
-    def to_lab(cls, console: int, channel: int, monitor: int, *, one_way: bool = False) -> Wiring:
+    def to_lab(cls, console: int, channel: int, monitor: int, *port: int, one_way: bool = False) -> Wiring:
         """Descriptors whose other ends the lab holds: no path, no race, nothing left behind.
 
         `one_way`: console and channel are pipes that QEMU only writes to, else all are sockets.
@@ -33,6 +38,7 @@ class Wiring:
             console=kind.format(console),
             channel=kind.format(channel),
             monitor=f"socket,fd={monitor}",
+            port=f"socket,fd={port[0]}" if port else None,
             written=(console, channel) if one_way else (),
         )
 
@@ -52,6 +58,20 @@ class DiskFile:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A folder of the host that the guest sees under the same path, through 9p, and cannot change."""
+
+    path: str
+    export: str  # what QEMU opens
+    scratch: bool = False  # the guest may write, into memory of its own
+
+    @property
+    def tag(self) -> str:
+        """The name by which the guest mounts it: at most 31 characters."""
+        return "share" + hashlib.sha256(self.path.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
 class Launch:
     """Everything that QEMU's command line depends on."""
 
@@ -66,6 +86,10 @@ class Launch:
     ssh_port: int | None = None  # None: no network device at all
     gdb: str | None = None  # a -gdb chardev; the guest then waits for `continue`
     disks: tuple[DiskFile, ...] = ()
+    shares: tuple[Share, ...] = ()
+    cpus: int = 1
+    spans: bool = False  # the guest announces spans whose exits are counted
+    display: bool = False  # the lab is a client of its display (guest.display)
 
     @property
     def one_way(self) -> bool:
@@ -104,12 +128,17 @@ def qemu_argv(launch: Launch) -> list[str]:
         launch.qemu,
         "-no-user-config",
         "-nodefaults",
-        *machine_arguments(launch.machine),
+        *machine_arguments(launch.machine, launch.cpus, launch.display),
         *accelerator_arguments(launch.accelerator, launch.clock),
         *cpu_arguments(launch.machine, launch.accelerator),
         *boot_arguments(launch),
+        *iommu_arguments(launch.machine),  # before the devices that are behind it
+        *[word for device in launch.machine.devices for word in device_arguments(device)],
         *[word for number, gpu in enumerate(launch.machine.gpus) for word in gpu_arguments(gpu, number)],
+        *passthrough_arguments(launch.machine.passthrough),
         *[word for number, disk in enumerate(launch.disks) for word in disk_arguments(disk, number)],
+        *[word for share in launch.shares for word in share_arguments(share)],
+        *span_arguments(launch.spans),
         *network_arguments(launch.ssh_port),
         *wiring_arguments(launch.wiring),
         *debugger_arguments(launch.gdb),
@@ -117,16 +146,20 @@ def qemu_argv(launch: Launch) -> list[str]:
     ]
 
 
-def machine_arguments(machine: Machine) -> list[str]:
+def machine_arguments(machine: Machine, cpus: int = 1, display: bool = False) -> list[str]:
+    shared: list[str] = []
+    if machine.shared_memory:
+        shared = ["-object", f"memory-backend-memfd,id=ram,size={machine.memory},share=on"]
     return [
+        *shared,
         "-machine",
-        machine.machine,
+        f"{machine.machine},memory-backend=ram" if shared else machine.machine,
         "-m",
         machine.memory,
         "-smp",
-        "1",
+        str(cpus),
         "-display",
-        "none",
+        "dbus,p2p=yes" if display else "none",
         "-vga",
         "none",
     ]
@@ -150,6 +183,25 @@ def boot_arguments(launch: Launch) -> list[str]:
     return [*boot, "-no-reboot"]
 
 
+def iommu_arguments(machine: Machine) -> list[str]:
+    """With interrupt remapping, so that VFIO gives devices away without `allow_unsafe_interrupts`."""
+    return ["-device", "intel-iommu,intremap=on"] if machine.iommu else []
+
+
+def device_arguments(device: Device) -> list[str]:
+    return ["-device", _device(device.device, device.options)]
+
+
+def passthrough_arguments(passthrough: Passthrough | None) -> list[str]:
+    if passthrough is None:
+        return []
+    return ["-device", _device("vfio-pci", {"host": passthrough.device, **passthrough.options})]
+
+
+def _device(name: str, options: Mapping[str, str | int | bool]) -> str:
+    return ",".join([name, *(f"{key}={_value(value)}" for key, value in options.items())])
+
+
 def gpu_arguments(gpu: Gpu, number: int) -> list[str]:
     options = {"romfile": "", **gpu.options}  # no VGA BIOS: nothing here reads it, and it costs boot time
     if gpu.device == "bochs-display":
@@ -158,8 +210,7 @@ def gpu_arguments(gpu: Gpu, number: int) -> list[str]:
     if gpu.vram is not None:
         memory = ["-object", f"memory-backend-ram,id=vram{number},size={gpu.vram}"]
         options["memdev"] = f"vram{number}"
-    words = [gpu.device, *(f"{name}={_value(value)}" for name, value in options.items())]
-    return [*memory, "-device", ",".join(words)]
+    return [*memory, "-device", _device(gpu.device, options)]
 
 
 def disk_arguments(disk: DiskFile, number: int) -> list[str]:
@@ -169,6 +220,17 @@ def disk_arguments(disk: DiskFile, number: int) -> list[str]:
     if disk.bps is not None:
         drive.append(f"throttling.bps-total={disk.bps}")
     return ["-drive", ",".join(drive), "-device", f"virtio-blk-pci,drive={name},romfile="]
+
+
+def span_arguments(spans: bool) -> list[str]:
+    """A port at which the guest stops itself (testcases/include/span.h)."""
+    return ["-device", "pvpanic", "-action", "panic=pause"] if spans else []
+
+
+def share_arguments(share: Share) -> list[str]:
+    # `remap`: a tree of the host may span file systems, whose inode numbers are not to be confused.
+    backend = f"local,id={share.tag},path={share.export},readonly=on,security_model=none,multidevs=remap"
+    return ["-fsdev", backend, "-device", f"virtio-9p-pci,fsdev={share.tag},mount_tag={share.tag}"]
 
 
 def _value(value: str | int | bool) -> str:
@@ -191,6 +253,9 @@ def wiring_arguments(wiring: Wiring) -> list[str]:
     arguments += ["-chardev", f"{_with_id(wiring.channel, 'channel')}", "-serial", "chardev:channel"]
     if wiring.monitor is not None:
         arguments += ["-chardev", _with_id(wiring.monitor, "monitor"), "-mon", "chardev=monitor,mode=control"]
+    if wiring.port is not None:
+        arguments += ["-chardev", _with_id(wiring.port, "port"), "-device", "virtio-serial-pci"]
+        arguments += ["-device", f"virtserialport,chardev=port,name={PORT_NAME}"]
     return arguments
 
 

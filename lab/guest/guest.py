@@ -22,8 +22,9 @@ from lab import proc
 from lab.errors import InfraError
 from lab.guest.argv import Launch, Wiring, by_hand, qemu_argv
 from lab.guest.monitor import Monitor
-from lab.guest.privilege import Confinement, confine
+from lab.guest.privilege import Confinement, confined
 from lab.guest.streams import Streams, Wire, pipe
+from lab.guest.vfio.hold import passed_through
 from lab.image.initramfs import ORDERS, Initramfs
 from lab.waiting import TICK, Deadline, check_stop
 
@@ -63,19 +64,23 @@ class Guest:
         self._ready = re.compile(rf"^LAB-READY {re.escape(boot.nonce)} (\d+\.\d+)\r?$", re.MULTILINE)
         self.argv: tuple[str, ...] = ()
         self._monitor: Monitor | None = None
+        self.attend: Callable[[], None] = lambda: None
+        """Called again and again while the guest is waited for: for whoever must answer it."""
         self.process, self.streams, self._monitor_socket = self._start()
 
     def _start(self) -> tuple[proc.Child, Streams, socket.socket]:
         serial = pipe if self.boot.launch.one_way else socket.socketpair
         console, theirs_console = serial()
         channel, theirs_channel = serial()
-        monitor, theirs_monitor = socket.socketpair()
-        ours = [console, channel, monitor]
-        theirs = [theirs_console, theirs_channel, theirs_monitor]
+        sockets = [socket.socketpair() for _ in range(2 if self.boot.launch.wiring.port else 1)]
+        monitor, *port = (pair[0] for pair in sockets)
+        ours = [console, channel, monitor, *port]
+        theirs = [theirs_console, theirs_channel, *(pair[1] for pair in sockets)]
         opened = [os.open(self.boot.kernel, os.O_RDONLY), self.boot.initramfs.joined()]
         opened += [_empty_file(disk.size) for disk in self.boot.launch.disks]
+        opened += [os.open(share.path, os.O_RDONLY | os.O_DIRECTORY) for share in self.boot.launch.shares]
         try:
-            confinement = confine(self.boot.launch.accelerator)
+            confinement = confined(self.boot.launch)
             launch = _with_descriptors(self.boot.launch, theirs, *opened)
             self.argv = tuple(qemu_argv(launch))
             process = _spawn(confinement, self.argv, [*(end.fileno() for end in theirs), *opened])
@@ -89,7 +94,7 @@ class Guest:
             for end in theirs:
                 end.close()
         assert process.stderr is not None
-        streams = Streams(console, channel, process.stderr, self.folder / "console.log")
+        streams = Streams(console, channel, process.stderr, self.folder / "console.log", *port)
         return process, streams, monitor
 
     # ---- waiting -------------------------------------------------------------------------------
@@ -112,6 +117,10 @@ class Guest:
             lambda: self.streams.reader.done and self.process.poll() is not None, deadline, None
         )
 
+    def wait_until(self, happened: Callable[[], bool], deadline: Deadline) -> End:
+        """Wait until `happened` says so; it is asked each time that the guest said something."""
+        return self._wait(happened, deadline, None)
+
     def _wait(self, happened: Callable[[], bool], deadline: Deadline, silence: float | None) -> End:
         while True:
             check_stop()
@@ -122,6 +131,7 @@ class Guest:
                 return End.HAPPENED
             if exited:
                 return End.EXITED
+            self.attend()
             if self.streams.channel_error is not None:
                 return End.PROTOCOL
             if KERNEL_DIED.search(self.streams.tail):
@@ -144,9 +154,13 @@ class Guest:
     @property
     def monitor(self) -> Monitor:
         """The connected monitor. Connected on first use only: on the virtual clock nothing may disturb."""
+        return self._monitor if self._monitor is not None else self.connect_monitor(5.0)
+
+    def connect_monitor(self, seconds: float) -> Monitor:
+        """Connect the monitor now; QEMU may take `seconds` to greet. InfraError if it does not."""
         if self._monitor is None:
             self._monitor = Monitor(self._monitor_socket, self.folder / "qmp.jsonl")
-            self._monitor.connect(5.0)
+            self._monitor.connect(seconds)
         return self._monitor
 
     # ---- ending --------------------------------------------------------------------------------
@@ -155,6 +169,13 @@ class Guest:
     def exit_status(self) -> int | None:
         """QEMU's status; negative for a signal; None while it runs."""
         return self.process.poll()
+
+    def ended_within(self, seconds: float) -> bool:
+        """Does QEMU end by itself, now or soon?"""
+        deadline = Deadline("end of QEMU", seconds)
+        while self.process.poll() is None and not deadline.expired:
+            time.sleep(deadline.slice() / 4)
+        return self.process.poll() is not None
 
     @property
     def killed_by(self) -> str:
@@ -189,8 +210,9 @@ def _empty_file(size: int) -> int:
 
 
 def _with_descriptors(
-    launch: Launch, theirs: Sequence[Wire], kernel: int, initrd: int, *disks: int
+    launch: Launch, theirs: Sequence[Wire], kernel: int, initrd: int, *others: int
 ) -> Launch:
+    disks, shares = others[: len(launch.disks)], others[len(launch.disks) :]
     return replace(
         launch,
         # Through /proc, so that QEMU's unprivileged user needs no way into the lab's cache folders.
@@ -200,6 +222,10 @@ def _with_descriptors(
         disks=tuple(
             replace(disk, file=f"/proc/self/fd/{handle}")
             for disk, handle in zip(launch.disks, disks, strict=True)
+        ),
+        shares=tuple(
+            replace(share, export=f"/proc/self/fd/{handle}")
+            for share, handle in zip(launch.shares, shares, strict=True)
         ),
     )
 
@@ -217,13 +243,16 @@ def _spawn(confinement: Confinement, argv: tuple[str, ...], inherited: list[int]
 
 @contextlib.contextmanager
 def booted(boot: Boot, folder: Path) -> Iterator[Guest]:
-    """Start a guest, write qemu.cmd, and end it whatever happens."""
-    write_command(boot, folder)
-    guest = Guest(boot, folder)
-    try:
-        yield guest
-    finally:
-        guest.end()
+    """Start a guest, write qemu.cmd, and end it whatever happens. A device of the host's that its machine has
+    is taken for that time, and given back."""
+    with passed_through(boot.launch.machine) as machine:
+        boot = replace(boot, launch=replace(boot.launch, machine=machine))
+        write_command(boot, folder)
+        guest = Guest(boot, folder)
+        try:
+            yield guest
+        finally:
+            guest.end()
 
 
 def write_command(boot: Boot, folder: Path) -> None:

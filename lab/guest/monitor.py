@@ -59,10 +59,21 @@ class Monitor:
         self._write({"return": result, "to": command})
         return result
 
+    def give(self, handle: int, name: str) -> None:
+        """Hand QEMU an open descriptor under a name; InfraError if QEMU does not take it."""
+        # It goes with a blank in front of the command; asyncio has no call for that, the socket has.
+        socket.send_fds(self._connection, [b" "], [handle])
+        self.execute("getfd", {"fdname": name})
+
     def event(self, name: str) -> dict[str, Any] | None:
         """The first event of that name so far."""
         with self._guard:
             return next((event for event in self.events if event.get("event") == name), None)
+
+    def count(self, name: str) -> int:
+        """How many events of that name there were so far."""
+        with self._guard:
+            return sum(event.get("event") == name for event in self.events)
 
     def close(self) -> None:
         """Disconnect and end the thread. Safe at any time, also after QEMU died."""

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab import files
@@ -12,12 +13,14 @@ from lab.guest.accelerator import Choice
 from lab.guest.argv import DiskFile, Launch, Wiring, kernel_command_line
 from lab.guest.guest import Boot
 from lab.guest.qemu import Qemu, find_qemu
+from lab.guest.vfio.hold import sweep as vfio_sweep
 from lab.image.initramfs import Initramfs, Job, pack
 from lab.image.userland import userland_archive
+from lab.instrument.host_trace import sweep as trace_sweep
 from lab.kernel.kernel import Kernel
 from lab.results.models import Clock
 from lab.spec.loader import load
-from lab.spec.models import Case, Disk, Gpu, Image, Machine
+from lab.spec.models import Case, Disk, Gpu, Image, Machine, Passthrough, size_in_bytes
 from lab.workload.compile import build_workload
 
 SSH_MODULES = ("virtio_pci", "virtio_net")
@@ -37,10 +40,12 @@ class Extras:
     modules: tuple[str, ...] = ()  # each with its parameters, if any
     cmdline: tuple[str, ...] = ()
     disks: tuple[Disk, ...] = ()
+    display: bool = False  # monitors come and go
+    spans: bool = False  # its exits are counted
 
     @classmethod
     def of(cls, case: Case) -> Extras:
-        return cls(case.modules, case.cmdline, case.disks)
+        return cls(case.modules, case.cmdline, case.disks, bool(case.display))
 
 
 NOTHING = Extras()
@@ -60,6 +65,8 @@ class Bench:
         All that boots guests begins here, so this is also where the leftovers of killed labs go.
         """
         files.sweep()
+        vfio_sweep()
+        trace_sweep()
         return cls(
             find_qemu(),
             build_workload(files.shipped("images") / "init.c", files.shipped("testcases") / "include"),
@@ -70,12 +77,12 @@ class Bench:
         return userland_archive(name, load(files.shipped("images") / f"{name}.yaml", Image), self.init)
 
 
-def driver_module(gpu: Gpu, kernel: Kernel) -> str | None:
+def driver_module(gpu: Gpu | Passthrough, kernel: Kernel) -> str | None:
     """The module that drives the GPU on this kernel; None if the kernel has none."""
     return next((name for name in gpu.modules if kernel.has_module(name)), None)
 
 
-def memory_manager(gpu: Gpu, kernel: Kernel) -> str | None:
+def memory_manager(gpu: Gpu | Passthrough, kernel: Kernel) -> str | None:
     """What is behind the driver's BO mappings on this very kernel: "ttm", "shmem", or None if neither.
 
     Read from the driver's dependencies, because it changes with versions: bochs left TTM in 6.13.
@@ -93,7 +100,7 @@ def memory_manager(gpu: Gpu, kernel: Kernel) -> str | None:
 def machine_modules(machine: Machine, kernel: Kernel) -> list[str]:
     """The modules that drive the machine's devices, in load order; UserError if the kernel lacks a driver."""
     wanted: list[str] = []
-    for gpu in machine.gpus:
+    for gpu in machine.graphics:
         module = driver_module(gpu, kernel)
         if module is None:
             own = [kernel.drivers[name].reason for name in gpu.modules if name in kernel.drivers]
@@ -119,6 +126,8 @@ def prepare_boot(
 ) -> Boot:
     """Everything that `booted()` needs. UserError if the kernel cannot drive the machine, or if it lacks a
     module of the extras or a module lacks a parameter."""
+    if machine.passthrough is not None:
+        job = with_passthrough(machine.passthrough, job, clock)
     modules = [
         *machine_modules(machine, kernel),
         *(DISK_MODULES if extras.disks else ()),
@@ -139,9 +148,43 @@ def prepare_boot(
         wiring=Wiring.by_hand(),
         ssh_port=ssh_port,
         gdb=gdb,
+        display=extras.display,
+        spans=extras.spans,
         disks=tuple(DiskFile(one.bytes, one.bps, f"disk{n}") for n, one in enumerate(extras.disks)),
     )
     return Boot(launch, image, initramfs, nonce)
+
+
+def with_passthrough(wanted: Passthrough, job: Job, clock: Clock) -> Job:
+    """The job with the firmware that the device's driver loads. UserError if there is none, or if the clock
+    counts instructions, which a device of the host does not wait for."""
+    if clock is Clock.VIRTUAL:
+        raise UserError(
+            f"the guest has the host's device {wanted.device}: its answers do not repeat to the instruction",
+            hint="use --clock real, or a case with `needs: [vfio]`",
+        )
+    return replace(job, files={**job.files, **host_firmware(wanted.firmware)})
+
+
+def host_firmware(patterns: Sequence[str], root: Path = Path("/lib/firmware")) -> dict[str, bytes]:
+    """The host's firmware files of these names, by their path in the guest. UserError for a pattern that fits
+    none."""
+    found: dict[str, bytes] = {}
+    for pattern in patterns:
+        paths = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not paths:
+            raise UserError(
+                f"the host has no firmware {root / pattern}",
+                hint="install the package that has it, such as firmware-amd-graphics",
+            )
+        found |= {f"/lib/firmware/{path.relative_to(root)}": path.read_bytes() for path in paths}
+    return found
+
+
+def guest_memory(case: Case, machine: Machine) -> int:
+    """Bytes of the host's memory that a guest may come to fill."""
+    vram = [size_in_bytes(gpu.vram) for gpu in machine.gpus if gpu.vram is not None]
+    return size_in_bytes(case.on(machine).memory) + sum(vram) + sum(disk.bytes for disk in case.disks)
 
 
 def _nonce(kernel: Kernel, initramfs: Initramfs, clock: Clock, machine: Machine) -> str:

@@ -7,14 +7,22 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import files, proc
 from lab.errors import InfraError
+from lab.guest.argv import Launch
+from lab.guest.vfio.devices import group_node
+from lab.spec.models import size_in_bytes
 
 UNPRIVILEGED = "nobody"
 KVM_DEVICE = Path("/dev/kvm")
+UDMABUF_DEVICE = Path("/dev/udmabuf")
+
+FIRMWARE_MEMORY = 64 << 20
+"""Bytes of guest memory beside what was asked for: the firmware's, and small devices'."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +33,20 @@ class Confinement:
     user: tuple[int, int] | None = None
 
 
-def confine(accelerator: str) -> Confinement:
-    """Nothing for an ordinary user; for root, an unprivileged user who can open /dev/kvm if it is needed."""
+def confined(launch: Launch) -> Confinement:
+    """As whom QEMU runs, and what it is shown. VFIO keeps all of the guest's memory where it is."""
+    nodes = [UDMABUF_DEVICE] if launch.machine.shared_memory and UDMABUF_DEVICE.exists() else []
+    if launch.machine.passthrough is None:
+        return confine(launch.accelerator, nodes=nodes)
+    vram = [size_in_bytes(gpu.vram) for gpu in launch.machine.gpus if gpu.vram is not None]
+    memory = size_in_bytes(launch.machine.memory) + sum(vram) + FIRMWARE_MEMORY
+    nodes.append(group_node(launch.machine.passthrough.device))
+    return confine(launch.accelerator, nodes=nodes, locked=memory)
+
+
+def confine(accelerator: str, *, nodes: Sequence[Path] = (), locked: int = 0) -> Confinement:
+    """Nothing for an ordinary user; for root, an unprivileged user who can open /dev/kvm if it is needed, and
+    the device nodes `nodes`, and keep `locked` bytes of memory from being moved."""
     if os.geteuid() != 0:
         return Confinement()
     try:
@@ -37,25 +57,45 @@ def confine(accelerator: str) -> Confinement:
             hint="start the lab as an ordinary user",
         ) from None
     ids = (account.pw_uid, account.pw_gid)
-    if accelerator != "kvm" or not KVM_DEVICE.exists():
-        return Confinement(user=ids)
-    return Confinement(prefix=_with_kvm_device(ids))
+    if accelerator == "kvm" and KVM_DEVICE.exists():
+        nodes = (KVM_DEVICE, *nodes)
+    return Confinement(prefix=_with_devices(ids, nodes, locked)) if nodes else Confinement(user=ids)
 
 
-def _with_kvm_device(ids: tuple[int, int]) -> tuple[str, ...]:
-    """A command prefix that shows QEMU a KVM device which its user owns, in a mount namespace of its own.
+def udmabuf_obstacle() -> str:
+    """Why QEMU cannot make dma-bufs of a guest's memory, as blob=true of virtio-gpu does; "" if it can."""
+    if not UDMABUF_DEVICE.exists():
+        return f"this host has no {UDMABUF_DEVICE}"
+    if os.geteuid() != 0 and not os.access(UDMABUF_DEVICE, os.R_OK | os.W_OK):
+        return f"{UDMABUF_DEVICE} may not be opened by this user (add the user to the group kvm)"
+    return ""
 
-    Where /dev/kvm belongs to root alone, an unprivileged user could not open it. The node is a copy with
-    another owner, gone from the file system as soon as it is mounted; `files.sweep` knows its folder's name.
+
+SHOW = (
+    '[ "$1" = 0 ] || ulimit -l "$1"; folder=$2; shift 2; '
+    'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; '
+    'shift; rm -r "$folder" 2>/dev/null; exec "$@"'
+)
+"""Run by sh as root: limit in KiB, folder, pairs of copy and device, `--`, and what is to be run then."""
+
+
+def _with_devices(ids: tuple[int, int], nodes: Sequence[Path], locked: int) -> tuple[str, ...]:
+    """A command prefix that shows QEMU devices which its user owns, in a mount namespace of its own.
+
+    Where /dev/kvm belongs to root alone, as a group of VFIO always does, an unprivileged user could not open
+    it. The nodes are copies with another owner, gone from the file system as soon as they are mounted;
+    `files.sweep` knows their folder's name.
     """
     setpriv = proc.needed("setpriv", package="util-linux", why="it takes root from QEMU")
-    unshare = proc.needed("unshare", package="util-linux", why="it gives QEMU its own view of /dev/kvm")
-    number = KVM_DEVICE.stat().st_rdev
+    unshare = proc.needed("unshare", package="util-linux", why="it gives QEMU its own view of devices")
     folder = tempfile.mkdtemp(dir=files.cache_dir("kvm-probe"), prefix=f".device.{os.getpid()}.")
-    node = Path(folder) / "kvm"
-    os.mknod(node, stat.S_IFCHR | 0o600, number)
-    os.chown(node, *ids)
-    script = 'mount --bind "$1" "$2" && rm -r "$(dirname "$1")" 2>/dev/null; shift 2; exec "$@"'
+    pairs: list[str] = []
+    for number, node in enumerate(nodes):
+        copy = Path(folder) / str(number)
+        os.mknod(copy, stat.S_IFCHR | 0o600, node.stat().st_rdev)
+        os.chown(copy, *ids)
+        pairs += [str(copy), str(node)]
     become = (setpriv, f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", "--no-new-privs")
     again = ("--pdeathsig", "KILL", "--")  # becoming another user drops the parent-death signal
-    return (unshare, "--mount", "--", "sh", "-c", script, "sh", str(node), str(KVM_DEVICE), *become, *again)
+    show = (unshare, "--mount", "--", "sh", "-c", SHOW, "sh", str(locked >> 10), folder, *pairs, "--")
+    return (*show, *become, *again)

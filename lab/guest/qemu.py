@@ -29,6 +29,16 @@ class Qemu:
         text = proc.run([self.path, "-device", "help"], timeout=30).text
         return frozenset(re.findall(r'^name "([^"]+)"', text, re.MULTILINE))
 
+    def properties(self, device: str) -> frozenset[str]:
+        """Names of the properties that `-device DEVICE` accepts; none if there is no such device."""
+        done = proc.run([self.path, "-device", f"{device},help"], timeout=30, check=False)
+        return frozenset(re.findall(r"^  ([A-Za-z0-9_-]+)=", done.text, re.MULTILINE))
+
+    def displays(self) -> frozenset[str]:
+        """Types that `-display` accepts."""
+        text = proc.run([self.path, "-display", "help"], timeout=30, check=False).text
+        return frozenset(re.findall(r"^([a-z][a-z-]*)$", text, re.MULTILINE))
+
 
 def find_qemu() -> Qemu:
     """The QEMU to use: $QEMU, else qemu-system-x86_64. InfraError when missing or too old."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from lab.errors import InfraError
+from lab.guest.port import Port
 from lab.waiting import TICK
 from lab.workload.channel import ChannelError, ChannelReader
 
@@ -48,9 +49,17 @@ def pipe() -> tuple[IO[bytes], IO[bytes]]:
 class Streams:
     """The streams of one guest. `changed` is notified whenever something arrived."""
 
-    def __init__(self, console: Wire, channel: Wire, stderr: IO[bytes], log: Path) -> None:
+    def __init__(
+        self,
+        console: Wire,
+        channel: Wire,
+        stderr: IO[bytes],
+        log: Path,
+        port: socket.socket | None = None,
+    ) -> None:
         self.changed = threading.Condition()
         self.reader = ChannelReader()
+        self.port = None if port is None else Port(port)
         self.channel_error: ChannelError | None = None
         self.disk_error: OSError | None = None
         self.last_word = time.monotonic()  # when anything last arrived
@@ -63,6 +72,8 @@ class Streams:
             channel.fileno(): ("channel", channel),
             stderr.fileno(): ("stderr", stderr),
         }
+        if port is not None:
+            self._sources[port.fileno()] = ("port", port)
         self._open = set(self._sources)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._drain, daemon=True, name="streams")
@@ -138,6 +149,10 @@ class Streams:
                 self.reader.feed(piece)
             except ChannelError as error:
                 self.channel_error = error
+
+    def _take_port(self, piece: bytes) -> None:
+        assert self.port is not None
+        self.port.messages.feed(piece)
 
     def _take_stderr(self, piece: bytes) -> None:
         self._stderr += piece[: MAX_STDERR - len(self._stderr)]

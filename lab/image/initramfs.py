@@ -35,6 +35,8 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     output_limit: int = 1 << 20  # bytes of stdout, and of stderr, that are sent
     files: Mapping[str, bytes] = field(default_factory=dict)  # in-guest path -> content, for root alone
+    shares: tuple[str, ...] = ()  # the host's files that the guest mounts, as orders: "TAG PATH"
+    executable: str = "/lab/workload"  # in the guest; another one than `program` comes from a share
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,9 @@ def _program_part(program: Path) -> Path:
 def orders(job: Job, modules: Sequence[str]) -> bytes:
     """The small archive with /lab/job (docs/channel.md) and the files for this guest alone."""
     lines = [f"mode {job.mode}", *(f"module {path}" for path in modules), f"limit {job.output_limit}"]
+    lines += [f"share {share}" for share in job.shares]
     if job.mode == "job":
-        lines += ["exec /lab/workload", *(f"arg {argument}" for argument in job.arguments)]
+        lines += [f"exec {job.executable}", *(f"arg {argument}" for argument in job.arguments)]
     environment = {"PATH": "/bin", "LAB_OUT": "/lab/out", **job.environment}
     lines += [f"env {name}={text}" for name, text in environment.items()]
     if any("\n" in line for line in lines):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lab.compare.pairs import newest_attempts
 from lab.compare.words import amount
 from lab.report.clean import one_line
-from lab.results.answer import ToldColumn, ToldRow, ToldTable, TopicAnswer
+from lab.results.answer import Place, ToldColumn, ToldRow, ToldTable, TopicAnswer
 from lab.results.models import Check, Clock, KernelRecord, Outcome, RunRecord, Trial
 
 PLAIN = "stock"
@@ -31,8 +31,6 @@ CLOCK_NOTES = {
     Clock.REAL: "real clock (ns on hardware under KVM)",
     Clock.FUNCTIONAL: "functional clock (emulation in its own time: durations say nothing)",
 }
-Place = tuple[str, str, str]
-"""Case, role and machine: what a cell tells of."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,36 @@ def answer_block(
 def table_texts(table: ToldTable, found: dict[Place, Trial]) -> tuple[list[str], list[list[str]]]:
     """Head and rows, as plain text."""
     lead = _lead(table)
-    head = [*lead, *(column.title for column in table.columns)]
+    head = [*lead.values(), *(column.title for column in table.columns)]
     rows = []
     for row in table.rows:
-        cells = [cell(column, found.get((column.case, row.role, row.machine))) for column in table.columns]
+        trials = [found.get(row.place(column)) for column in table.columns]
+        cells = [cell(column, trial) for column, trial in zip(table.columns, trials, strict=True)]
+        if table.called:
+            cells = _told_once(cells, trials)
         rows.append([str(getattr(row, name)) for name in lead] + cells)
     return head, rows
 
 
-def _lead(table: ToldTable) -> list[str]:
-    """What names a row: the kernel; the series where there is one; the machine where there are several."""
-    several = len({row.machine for row in table.rows}) > 1
+def _told_once(cells: Sequence[str], trials: Sequence[Trial | None]) -> list[str]:
+    """Where a row is about one trial that broke, its first cell says why, and the others only that."""
+    told: set[str] = set()
+    short = []
+    for text, trial in zip(cells, trials, strict=True):
+        again = trial is not None and trial.key in told and text == _ending(trial)
+        short.append(str(trial.outcome) if trial is not None and again else text)
+        if trial is not None and (text == _ending(trial) or text.startswith("not ok: ")):
+            told.add(trial.key)
+    return short
+
+
+def _lead(table: ToldTable) -> dict[str, str]:
+    """What names a row, with its head: its case if it has one, the kernel, the series where there is one, the
+    machine where there are several to choose from."""
+    several = len({(row.title, row.machine) for row in table.rows}) > len({row.title for row in table.rows})
     patched = any(row.series != PLAIN for row in table.rows)
-    return ["kernel", *(["series"] if patched else []), *(["machine"] if several else [])]
+    told = {"title": bool(table.called), "kernel": True, "series": patched, "machine": several}
+    return {name: table.called if name == "title" else name for name, there in told.items() if there}
 
 
 def cell(column: ToldColumn, trial: Trial | None) -> str:
@@ -117,7 +132,7 @@ def _words(text: str) -> str:
 
 def _table(table: ToldTable, found: dict[Place, Trial]) -> str:
     head, rows = table_texts(table, found)
-    told = [found[place] for place in _places(table) if place in found]
+    told = [found[place] for place in table.places if place in found]
     numbers = [
         position >= len(head) - len(table.columns) and _numeric(row[position] for row in rows)
         for position in range(len(head))
@@ -128,10 +143,6 @@ def _table(table: ToldTable, found: dict[Place, Trial]) -> str:
     lines += [_line(row) for row in rows]
     lines += [f"\n{_escaped(sentence)}" for sentence in table.left_out]
     return "\n".join([*lines, *(["", textwrap.fill(table.says, PROSE)] if table.says else [])])
-
-
-def _places(table: ToldTable) -> list[Place]:
-    return [(column.case, row.role, row.machine) for row in table.rows for column in table.columns]
 
 
 def _conditions(rows: Sequence[ToldRow], trials: Sequence[Trial]) -> str:

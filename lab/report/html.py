@@ -14,6 +14,7 @@ from lab.report.findings import Findings
 from lab.report.latency import latency_plots
 from lab.report.rows import HEADER, NUMERIC, notes, rows
 from lab.report.text import subject
+from lab.report.timeline_section import timeline_sections
 from lab.results.models import Environment, Trial
 
 CONSOLE_LINES = 60
@@ -67,6 +68,7 @@ def report_html(findings: Findings) -> str:
         rows=table,
         notes=notes(table),
         plots=latency_plots(findings),
+        timelines=timeline_sections(findings),
         subject=subject(findings),
         environment=_environment(findings.environments),
         trials=findings.current[:MAX_ROWS],
@@ -123,4 +125,8 @@ def _commands(findings: Findings) -> list[Command]:
             seen[key] = Command(
                 name, shlex.join(trial.environment.qemu_argv), trial.environment.guest_cmdline
             )
+            if outer := trial.environment.outer_qemu_argv:
+                at = outer.index("-append") + 1 if "-append" in outer else 0
+                name = f"the nested lab host around {name}"
+                seen[key[0], f"{key[1]} outer"] = Command(name, shlex.join(outer), outer[at])
     return list(seen.values())

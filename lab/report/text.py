@@ -78,14 +78,16 @@ def _trials(findings: Findings) -> list[str]:
     several = len({trial.role for trial in findings.current}) > 1
     shown, remarks = [], []
     for trial in findings.current:
-        numbers = [(name, f"{amount(value)} {unit}") for name, value, unit in _numbers(findings, trial)]
+        numbers = [
+            (name, f"{amount(value)} {unit}".rstrip()) for name, value, unit in _numbers(findings, trial)
+        ]
         outcome = f"{trial.outcome}, as expected" if trial.as_expected else str(trial.outcome)
         head = (trial.case, *([trial.role] if several else []), trial.machine, outcome)
         for position, (name, value) in enumerate(numbers or [("", "")]):
             shown.append((*(head if position == 0 else [""] * len(head)), name, value))
-        if trial.reason:
-            on = f"{trial.machine}, kernel {trial.role}" if several else trial.machine
-            remarks.append(f"{trial.case} on {on}: {trial.reason}")
+        told = [trial.reason, *(note for note in trial.notes if note.startswith("timeline: "))]
+        on = f"{trial.machine}, kernel {trial.role}" if several else trial.machine
+        remarks += [f"{trial.case} on {on}: {words}" for words in told if words]
     if not shown:
         return []
     header = ("case", *(["kernel"] if several else []), "machine", "outcome", "metric", "value")
@@ -93,10 +95,16 @@ def _trials(findings: Findings) -> list[str]:
     return [*lines, *(["", *bullets(remarks)] if remarks else [])]
 
 
-def _numbers(findings: Findings, trial: Trial) -> list[tuple[str, float, str]]:
+def _numbers(findings: Findings, trial: Trial) -> list[tuple[str, float | None, str]]:
+    """What the trial measured; None for metrics of its case that could not be had."""
     case = findings.record.cases.get(trial.case)
     titles = {name: metric.title for name, metric in case.metrics.items()} if case else {}
-    return [(titles.get(m.metric, m.metric), m.value, m.unit) for m in trial.measurements]
+    found: list[tuple[str, float | None, str]] = [
+        (titles.get(m.metric, m.metric), m.value, m.unit) for m in trial.measurements
+    ]
+    if trial.outcome is Outcome.PASS:
+        found += [(title, None, "") for name, title in titles.items() if trial.value(name) is None]
+    return found
 
 
 def _verdict(findings: Findings) -> list[str]:

@@ -14,6 +14,10 @@ from lab.results.runfolder import RunFolder, read_record, write_record
 FILE_NAME = "answer.json"
 
 
+Place = tuple[str, str, str]
+"""Case, role and machine of a trial."""
+
+
 class Subject(Record):
     """One kernel of the run, as it is obtained."""
 
@@ -27,19 +31,25 @@ class ToldColumn(Record):
     """What a column tells of a trial; with neither metric nor check, how it ended."""
 
     title: str
-    case: str
+    case: str = ""  # "": the row's
     metric: str = ""
     check: str = ""
     show: Literal["result", "detail"] = "result"
 
 
 class ToldRow(Record):
-    """One kernel on one machine."""
+    """One kernel on one machine, and the case that is told of where a column names none."""
 
     kernel: str  # as the table names it: "6.12"
     series: str
     machine: str
     role: str  # of the run's kernels
+    case: str = ""
+    title: str = ""  # how the table names that case
+
+    def place(self, column: ToldColumn) -> Place:
+        """What the cell in that column tells of."""
+        return column.case or self.case, self.role, self.machine
 
 
 class ToldTable(Record):
@@ -50,6 +60,12 @@ class ToldTable(Record):
     columns: tuple[ToldColumn, ...]
     rows: tuple[ToldRow, ...]
     left_out: tuple[str, ...] = ()  # one sentence for each series that is not for a kernel
+    called: str = ""  # head of the column that names the rows' cases; "": there is none
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What its cells tell of, row by row; some more than once."""
+        return tuple(row.place(column) for row in self.rows for column in self.columns)
 
 
 class TopicAnswer(Record):
@@ -59,14 +75,9 @@ class TopicAnswer(Record):
     tables: tuple[ToldTable, ...]
 
     @property
-    def wanted(self) -> set[tuple[str, str, str]]:
-        """(case, role, machine) of every trial that a cell tells of."""
-        return {
-            (column.case, row.role, row.machine)
-            for table in self.tables
-            for column in table.columns
-            for row in table.rows
-        }
+    def wanted(self) -> set[Place]:
+        """Every trial that a cell tells of."""
+        return {place for table in self.tables for place in table.places}
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -76,8 +76,10 @@ class Environment(Record):
     accelerator_reason: str
     clock: Clock
     nesting: int  # 0: guest of the host, 1: guest of a guest
+    traced: bool = False  # the measured span was traced for a timeline, which takes a part of it
     qemu_version: str
     qemu_argv: tuple[str, ...]  # as it was run; qemu.cmd beside it can be run by hand
+    outer_qemu_argv: tuple[str, ...] = ()  # of the lab host that was a guest itself; () where there was none
     guest_cmdline: str
     memory_backing: str
     host_kernel: str
@@ -254,6 +256,8 @@ class RunRecord(Record):
     base_choice: str = ""  # why that base
     kconfig: str = ""  # what a tree is built with: "lean+drm"
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    timeline: bool = False  # the measured spans are traced
+    executor: Literal["auto", "local", "nested"] = "auto"  # where guests are run
     kernels: dict[str, str] = {}  # role -> KernelRecord.id
     cases: dict[str, CaseRecord] = {}
     plan: tuple[PlannedTrial, ...] = ()

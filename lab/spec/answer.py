@@ -44,12 +44,23 @@ class Column(Declared):
     """One thing that is told of each row: a metric, a check, or how the trial ended."""
 
     title: str = Field(description="head of the column")
-    case: CaseName = Field(description="the case whose trial is told of")
+    case: CaseName | None = Field(None, description="the case whose trial is told of; absent: the row's")
     metric: MetricName | None = Field(None, description="the number, one of the case's metrics")
     check: CheckName | None = Field(None, description="the KTAP result; neither it nor a metric: the outcome")
     show: Literal["result", "detail"] = Field(
         "result", description="of a check: detail tells what was seen also where it is ok"
     )
+
+
+class RowCase(Declared):
+    """What rows tell of whose columns name no case."""
+
+    title: str = Field(description="how the row names it")
+    case: CaseName
+    series: tuple[SeriesName, ...] | None = Field(
+        None, min_length=1, description="the series that this case is run with; absent: those of the table"
+    )
+    machine: Name | None = Field(None, description="where it is run; absent: the machines of the table")
 
 
 class Rows(Declared):
@@ -62,6 +73,8 @@ class Rows(Declared):
         (STOCK,), min_length=1, description="TOPIC/NAME of shipped series; stock: the kernel as it is"
     )
     kconfig: str | None = Field(None, description="what source: kernels are built with (--kconfig)")
+    cases: tuple[RowCase, ...] = Field((), description="rows for each of them; columns need no case then")
+    called: str = Field("case", description="head of the column that names the row's case")
 
 
 class Table(Declared):
@@ -72,6 +85,14 @@ class Table(Declared):
     rows: Rows
     machines: tuple[Name, ...] = Field(min_length=1)
     columns: tuple[Column, ...] = Field(min_length=1)
+
+    def series_of(self, case: RowCase | None) -> tuple[SeriesName, ...]:
+        """What a case of the rows is run with; rows without one: each."""
+        return self.rows.series if case is None or case.series is None else case.series
+
+    def machines_of(self, case: RowCase | None) -> tuple[Name, ...]:
+        """Where a case of the rows is run; rows without one: each."""
+        return self.machines if case is None or case.machine is None else (case.machine,)
 
 
 class Answer(Declared):
@@ -107,31 +128,58 @@ def _cross_check(
     machines, cases = catalog.machines, catalog.cases
     for number, table in enumerate(answer.tables):
         at = ("tables", number)
-        for place, name in enumerate(table.machines):
+        for steps, name in _machines_named(table):
             if name not in machines:
                 text = f"there is no machine {name}; {did_you_mean(name, machines)}"
-                yield Problem(document.mark((*at, "machines", place)), text)
-        for place, name in enumerate(table.rows.series):
+                yield Problem(document.mark((*at, *steps)), text)
+        for steps, name in _series_named(table.rows):
             if name != STOCK and name not in series:
                 text = f"there is no series {name}; {did_you_mean(name, series)}"
-                yield Problem(document.mark((*at, "rows", "series", place)), text)
+                yield Problem(document.mark((*at, "rows", *steps)), text)
+        for place, row in enumerate(table.rows.cases):
+            if row.case not in cases:
+                text = f"there is no case {row.case}; {did_you_mean(row.case, cases)}"
+                yield Problem(document.mark((*at, "rows", "cases", place, "case")), text)
         for place, column in enumerate(table.columns):
-            for key, text in _wrong_column(column, cases):
+            for key, text in _wrong_column(column, table.rows, cases):
                 yield Problem(document.mark((*at, "columns", place, key)), text)
 
 
-def _wrong_column(column: Column, cases: dict[str, Case]) -> Iterable[tuple[str, str]]:
+def _machines_named(table: Table) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Each machine with where it is named in a table."""
+    for place, name in enumerate(table.machines):
+        yield ("machines", place), name
+    for number, row in enumerate(table.rows.cases):
+        if row.machine is not None:
+            yield ("rows", "cases", number, "machine"), row.machine
+
+
+def _series_named(rows: Rows) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Each series with where it is named below `rows`."""
+    for place, name in enumerate(rows.series):
+        yield ("series", place), name
+    for number, row in enumerate(rows.cases):
+        for place, name in enumerate(row.series or ()):
+            yield ("cases", number, "series", place), name
+
+
+def _wrong_column(column: Column, rows: Rows, cases: dict[str, Case]) -> Iterable[tuple[str, str]]:
     """Key and sentence for each thing that is wrong with a column."""
     if column.metric is not None and column.check is not None:
         yield "check", "a column tells a metric or a check, not both"
     if column.show == "detail" and column.check is None:
         yield "show", "only a check has a detail"
-    case = cases.get(column.case)
-    if case is None:
+    if column.case is None and not rows.cases:
+        yield "title", "the column names no case, and neither do the rows (rows.cases)"
+    elif column.case is not None and column.case not in cases:
         yield "case", f"there is no case {column.case}; {did_you_mean(column.case, cases)}"
-    elif column.metric is not None and column.metric not in case.metrics:
-        near = did_you_mean(column.metric, case.metrics)
-        yield "metric", f"{column.case} declares no metric {column.metric}; {near}"
+    elif column.metric is not None:
+        # Of the cases of rows not each needs to have it: the others are n/a.
+        told = [column.case] if column.case is not None else [row.case for row in rows.cases]
+        known = {name for case in told if case in cases for name in cases[case].metrics}
+        if known and column.metric not in known:
+            near = did_you_mean(column.metric, known)
+            yield "metric", f"{', '.join(told)} declares no metric {column.metric}; {near}"
 
 
 _VARIANT = re.compile(r"(?P<stem>.+?)(?:-[1-9][0-9]*\.[0-9]+)?\.mbox")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from lab import files
 from lab.errors import InfraError, SpecError, UserError, did_you_mean
@@ -29,7 +29,7 @@ from lab.spec.document import Document, Loc, Problem
 from lab.spec.drivers import Driver, load_driver
 from lab.spec.expectations import Expectations, load_expectations
 from lab.spec.loader import load, load_document, shown, spec_error
-from lab.spec.models import Case, Machine, module_of
+from lab.spec.models import Case, Machine, Passthrough, module_of
 
 M = TypeVar("M", bound=BaseModel)
 Found = Mapping[str, M | SpecError]
@@ -99,8 +99,13 @@ class Catalog:
         return tuple(problem for one in every if isinstance(one, SpecError) for problem in one.problems)
 
     def machine(self, name: str) -> Machine:
-        """The machine of that name; UserError with the nearest names, or SpecError if its file is broken."""
-        return _pick(name, self._machines, "machine")
+        """The machine of that name; UserError with the nearest names, or SpecError if its file is broken.
+
+        `vfio@01:00.0` is the machine `vfio` with another device of the host's than its own.
+        """
+        preset, at, device = name.partition("@")
+        machine = _pick(preset, self._machines, "machine")
+        return _with_device(machine, device) if at else machine
 
     def case(self, name: str) -> Case:
         """The case `topic/stem`, or `local/STEM` from the path of a YAML file outside the tree.
@@ -125,7 +130,7 @@ class Catalog:
 
     def drivers_for(self, case: Case | None, machine: Machine) -> tuple[Driver, ...]:
         """The lab's own modules that a guest loads, by the case and by the machine."""
-        wanted = [name for gpu in machine.gpus for name in (*gpu.bus_modules, *gpu.modules)]
+        wanted = [name for gpu in machine.graphics for name in (*gpu.bus_modules, *gpu.modules)]
         wanted += [module_of(line) for line in case.modules] if case is not None else []
         found = (self.driver(name) for name in dict.fromkeys(wanted))
         return tuple(driver for driver in found if driver is not None)
@@ -196,6 +201,23 @@ def _load_machine(path: Path) -> Machine:
     return machine
 
 
+def _with_device(machine: Machine, device: str) -> Machine:
+    if machine.passthrough is None:
+        raise UserError(
+            f"the machine {machine.name} has no device of the host's to be chosen",
+            hint=f"vfio@{device}, or a machine of your own with `passthrough` (docs/vfio.md)",
+        )
+    try:
+        chosen = Passthrough.model_validate(machine.passthrough.model_dump() | {"device": device})
+    except ValidationError:
+        raise UserError(
+            f"{device} is neither a PCI address nor vendor:device", hint="`lab vfio list` shows what there is"
+        ) from None
+    found = machine.model_copy(update={"passthrough": chosen})
+    found._name = f"{machine.name}@{device}"
+    return found
+
+
 def _pick(name: str, found: Found[M], kind: str) -> M:
     if name not in found:
         raise UserError(f"there is no {kind} {name}", hint=did_you_mean(name, found))
@@ -224,7 +246,7 @@ def _cross_check(case: Case, document: Document, machines: Iterable[str]) -> lis
             if word not in PLACEHOLDERS:
                 tell(("args", index), f"unknown placeholder {{{word}}}; {did_you_mean(word, PLACEHOLDERS)}")
     if case.workload is None:
-        for key in ("args", "files", "metrics"):
+        for key in ("args", "files", "metrics", "exits"):
             if getattr(case, key):
                 tell((key,), f"'{key}' without a workload")
     for name, path in case.file_paths.items():
@@ -248,6 +270,10 @@ def _check_guest(case: Case, tell: Callable[[Loc, str], None]) -> None:
                 ("disks", index, "bps"),
                 "a throttle runs on the host's clock: it needs `clock: functional` in the case",
             )
+    if case.display and case.clock != "functional":
+        tell(("display",), "monitors come on the host's clock: it needs `clock: functional` in the case")
+    if case.needs and case.clock == "virtual":
+        tell(("needs",), "KVM counts no instructions: what needs it cannot have `clock: virtual`")
     if case.requires is not None:
         if case.requires.kernel is None and not case.requires.config:
             tell(("requires",), "requires nothing; it must have: kernel, config or both")

@@ -15,6 +15,8 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[KMG]$")]
 MemoryManager = Literal["ttm", "shmem"]
 """The code behind a GPU driver's BO mappings: TTM, or the GEM shmem helpers."""
+Need = Literal["kvm", "vfio", "udmabuf"]
+"""What a case asks of the host that runs its QEMU."""
 ModuleLine = Annotated[
     str,
     StringConstraints(
@@ -23,6 +25,16 @@ ModuleLine = Annotated[
     ),
 ]
 """A kernel module and its parameters: `kvm-amd`, `lab_gpu prefault=512 huge=1`."""
+PciName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([0-9a-f]{4}:[0-9a-f]{4}|([0-9a-f]{4}:)?[0-9a-f]{2}:[01][0-9a-f]\.[0-7])$", max_length=12
+    ),
+]
+"""`1002:7340`, `01:00.0` or `0000:01:00.0`."""
+FirmwarePath = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_*?][A-Za-z0-9_.*?-]*(/[A-Za-z0-9_*?][A-Za-z0-9_.*?-]*)*$")
+]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][!#-&(-~]*$", max_length=256)]
 ConfigOption = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_]*$", max_length=64)]
 Range = Annotated[str, StringConstraints(pattern=RANGE_PATTERN, max_length=128)]
@@ -71,6 +83,21 @@ class Disk(Declared):
         return size_in_bytes(self.size)
 
 
+class Resize(Declared):
+    """What the host does to an output of the GPU while the guest runs."""
+
+    output: int = Field(0, ge=0, le=15, description="from 0; the GPU's property max_outputs says how many")
+    size: Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{1,3}x[1-9][0-9]{1,3}|off)$")] = Field(
+        description="of the monitor that is plugged in, such as 1280x800; off: it is pulled"
+    )
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height; zeros where the monitor is pulled."""
+        width, _, height = self.size.partition("x")
+        return (0, 0) if self.size == "off" else (int(width), int(height))
+
+
 class Case(Declared):
     """One experiment: a workload with arguments, where it makes sense, and what its numbers mean."""
 
@@ -109,6 +136,21 @@ class Case(Declared):
     )
     disks: tuple[Disk, ...] = Field((), max_length=8, description="/dev/vda, /dev/vdb, ...")
     timeout: float = Field(120.0, gt=0, le=3600, description="seconds for the workload, wall time on TCG")
+    display: tuple[Resize, ...] = Field(
+        (),
+        max_length=32,
+        description="monitors that are plugged in and pulled, one each time that the workload asks for the "
+        "next (kms.h); needs `clock: functional`",
+    )
+    needs: tuple[Need, ...] = Field(
+        (),
+        description="what the host must have: kvm, vfio, udmabuf. Where it has not, the case runs in the "
+        "nested lab host, which has them; never on the virtual clock",
+    )
+    exits: bool = Field(
+        False,
+        description="count guest exits in the spans that the workload announces (span.h); n/a without KVM",
+    )
     touches: tuple[str, ...] = Field(
         (), description="path patterns of the kernel source; a series touching one of them runs the case"
     )
@@ -169,6 +211,37 @@ class Gpu(Declared):
     )
 
 
+class Passthrough(Declared):
+    """A device of the host's own that the guest gets, through VFIO (docs/vfio.md)."""
+
+    device: PciName = Field(description="its PCI address, or vendor:device where the host has one of them")
+    options: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="further properties of QEMU's -device vfio-pci"
+    )
+    driver: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")] = Field(
+        description="the name that the DRM driver gives itself (DRM_IOCTL_VERSION)"
+    )
+    modules: tuple[str, ...] = Field(
+        min_length=1, description="kernel modules that drive it in the guest; the first that the kernel has"
+    )
+    bus_modules: tuple[str, ...] = Field((), description="modules that are loaded before")
+    firmware: tuple[FirmwarePath, ...] = Field(
+        (), description="files, or patterns of files, of the host's /lib/firmware that the guest gets"
+    )
+    without_reset: bool = Field(
+        False, description="take it also if it cannot be reset: it may keep what one guest left for the next"
+    )
+
+
+class Device(Declared):
+    """An emulated PCI device that is no GPU, such as a port to plug one into."""
+
+    device: Name = Field(description="QEMU's -device name")
+    options: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="further -device properties"
+    )
+
+
 class Machine(Declared):
     """Declared virtual hardware."""
 
@@ -176,7 +249,13 @@ class Machine(Declared):
     machine: Literal["pc", "q35"] = "pc"
     cpu: str = "max"
     memory: Size = "512M"
+    shared_memory: bool = Field(
+        False, description="the guest's memory is a memfd, which blob=true of virtio-gpu is made of"
+    )
+    devices: tuple[Device, ...] = Field((), description="in front of the GPUs: ports, and other devices")
     gpus: tuple[Gpu, ...] = ()
+    passthrough: Passthrough | None = Field(None, description="a device of the host; absent: none")
+    iommu: bool = Field(False, description="an emulated IOMMU (Intel's), for VFIO; q35 alone has one")
 
     _name: str = PrivateAttr("")
     _path: Path = PrivateAttr(Path())
@@ -188,6 +267,11 @@ class Machine(Declared):
     @property
     def path(self) -> Path:
         return self._path
+
+    @property
+    def graphics(self) -> tuple[Gpu | Passthrough, ...]:
+        """All GPUs, the passed-through one first: it is what the machine is for."""
+        return (*filter(None, (self.passthrough,)), *self.gpus)
 
 
 class Image(Declared):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab import files, log
 from lab.campaign.execute import run_campaign
+from lab.campaign.nested import NestedHost
 from lab.compare.answer import WORKFLOW
 from lab.errors import InfraError, Interrupted, LabError, UserError
 from lab.guest.prepare import Bench
@@ -33,6 +34,7 @@ from lab.workflow.campaigns import (
     conclude,
     failed,
     interrupted,
+    lab_host,
     new_record,
     note_interruption,
     open_campaign,
@@ -118,7 +120,8 @@ def answer(run: RunFolder) -> Answers:
         try:
             bench = Bench.set_up()
             kernels: dict[str, Kernel] = {}
-            results = [_answer_topic(bench, run, record, topic, kernels) for topic in record.topics]
+            with lab_host(bench, run) as host:
+                results = [_answer_topic(bench, run, record, topic, kernels, host) for topic in record.topics]
             conclude(run)
             return Answers(run, tuple(results))
         except Interrupted:
@@ -129,7 +132,12 @@ def answer(run: RunFolder) -> Answers:
 
 
 def _answer_topic(
-    bench: Bench, run: RunFolder, record: AnswerRecord, topic: TopicAnswer, kernels: dict[str, Kernel]
+    bench: Bench,
+    run: RunFolder,
+    record: AnswerRecord,
+    topic: TopicAnswer,
+    kernels: dict[str, Kernel],
+    host: NestedHost,
 ) -> TopicResult:
     """Build and boot what the topic still lacks, then write its tables."""
     started = time.monotonic()
@@ -137,7 +145,7 @@ def _answer_topic(
     lacking = _obtain_all(run, record, topic, kernels)
     ready = [trial for trial in planned if trial.role in kernels]
     if ready:
-        run_campaign(open_campaign(bench, run, kernels), ready)
+        run_campaign(open_campaign(bench, run, kernels, host), ready)
     return _concluded(run, topic, lacking, started)
 
 

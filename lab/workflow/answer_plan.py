@@ -17,7 +17,7 @@ from lab.kernel.kernel_packages import KernelPackages
 from lab.kernel.sources import Packaged, SourcePackage, parse_source
 from lab.results.answer import AnswerRecord, Subject, ToldColumn, ToldRow, ToldTable, TopicAnswer
 from lab.results.models import Clock, PlannedTrial
-from lab.spec.answer import NEWEST, STOCK, Answer, Column, Table, releases_of, series_for
+from lab.spec.answer import NEWEST, STOCK, Answer, Column, RowCase, Table, releases_of, series_for
 from lab.spec.catalog import Catalog
 from lab.spec.models import Case
 from lab.spec.series_index import SeriesIndex
@@ -51,20 +51,22 @@ class Planner:
 
     def _table(self, topic: str, table: Table) -> ToldTable:
         rows, skipped = [], []
-        pairs = list(itertools.product(table.rows.kernels, table.rows.series, table.machines))
-        for kernel, series, machine in pairs:
+        for case, kernel, series, machine in _wanted_rows(table):
             role = self._role(kernel, series, table.rows.kconfig or "")
             label = _label(self._source(kernel), table.rows.kconfig or "")
             if role is None:
                 skipped.append((series, label))
-            else:
-                rows.append(ToldRow(kernel=label, series=_short(series, topic), machine=machine, role=role))
+                continue
+            row = ToldRow(kernel=label, series=_short(series, topic), machine=machine, role=role)
+            named = {"case": case.case, "title": case.title} if case else {}
+            rows.append(row.model_copy(update=named))
         return ToldTable(
             title=table.title,
             says=table.says or "",
             columns=tuple(map(_column, table.columns)),
             rows=tuple(rows),
             left_out=tuple(self._left_out(skipped, topic)),
+            called=table.rows.called if table.rows.cases else "",
         )
 
     def _role(self, kernel: str, series: str, kconfig: str) -> str | None:
@@ -108,7 +110,8 @@ def plan_answers(
     topics = tuple(planner.topic(name, answer) for name, answer in answers.items())
     trials: dict[tuple[str, str, str], PlannedTrial] = {}
     for topic in topics:
-        for case, role, machine in _in_order(topic):
+        # Table after table, row after row: a reader of the progress sees rows fill.
+        for case, role, machine in (place for table in topic.tables for place in table.places):
             if (case, role, machine) not in trials:
                 one = plan_trials(
                     [catalog.case(case)],
@@ -127,18 +130,18 @@ def plan_answers(
     )
 
 
-def _in_order(topic: TopicAnswer) -> Iterable[tuple[str, str, str]]:
-    """Table after table, row after row: a reader of the progress sees rows fill."""
-    for table in topic.tables:
-        for row in table.rows:
-            for column in table.columns:
-                yield column.case, row.role, row.machine
+def _wanted_rows(table: Table) -> Iterable[tuple[RowCase | None, str, str, str]]:
+    """Case, if rows have one, kernel, series and machine of each row."""
+    for case in table.rows.cases or (None,):
+        of_case = table.rows.kernels, table.series_of(case), table.machines_of(case)
+        for kernel, series, machine in itertools.product(*of_case):
+            yield case, kernel, series, machine
 
 
 def _column(column: Column) -> ToldColumn:
     return ToldColumn(
         title=column.title,
-        case=column.case,
+        case=column.case or "",
         metric=column.metric or "",
         check=column.check or "",
         show=column.show,

@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import lab
 from lab import files, proc
 from lab.campaign.execute import Campaign, run_campaign
+from lab.campaign.executor import Executor, ExecutorName
 from lab.campaign.fitness import skip_reason
+from lab.campaign.nested import NestedHost, nested_host
 from lab.campaign.plan import plan_trials
 from lab.campaign.probe import choose
-from lab.campaign.trial import Work, job_of
+from lab.campaign.trial import job_of
+from lab.campaign.work import Work
 from lab.errors import InfraError, Interrupted, UserError
 from lab.guest.accelerator import Choice, Policy, without_probe
 from lab.guest.argv import qemu_argv
@@ -45,6 +49,8 @@ class Options:
     repeats: int = 1
     kconfig: str = KCONFIG
     command: tuple[str, ...] = field(default_factory=tuple)  # argv after `lab`, for the record
+    executor: ExecutorName = "auto"
+    timeline: bool = False  # trace the measured spans
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,14 @@ def new_record(
     for machine in options.machines:
         catalog.machine(machine)
     _ = catalog.expectations  # a broken file is told before there is a run
-    plan = plan_trials(cases, roles, clock=options.clock, machines=options.machines, repeats=options.repeats)
+    plan = plan_trials(
+        cases,
+        roles,
+        clock=options.clock,
+        machines=options.machines,
+        repeats=options.repeats,
+        nested=options.executor == "nested",
+    )
     if not plan:
         raise UserError("there is no case to run", hint="see `lab list cases`")
     return RunRecord(
@@ -74,6 +87,8 @@ def new_record(
         cases={case.name: case_record(case) for case in cases},
         kconfig=options.kconfig,
         accelerator=options.accelerator,
+        executor=options.executor,
+        timeline=options.timeline,
         plan=plan,
     )
 
@@ -100,11 +115,19 @@ def case_record(case: Case) -> CaseRecord:
 
 def run_trials(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> None:
     """Record the kernels and run what the plan still lacks."""
-    run_campaign(open_campaign(bench, run, kernels), run.read().plan)
+    with lab_host(bench, run) as host:
+        run_campaign(open_campaign(bench, run, kernels, host), run.read().plan)
 
 
-def open_campaign(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> Campaign:
-    """Record the kernels, and find what the names in the plan stand for."""
+def lab_host(bench: Bench, run: RunFolder) -> AbstractContextManager[NestedHost]:
+    """The nested lab host of a run, booted when a trial needs it."""
+    return nested_host(bench, run.path / "nested")
+
+
+def open_campaign(
+    bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel], host: NestedHost | None = None
+) -> Campaign:
+    """Record the kernels, and find what the names in the plan stand for. Without `host` all is run here."""
     record = run.read()
     for kernel in kernels.values():
         run.add_kernel(kernel.record)
@@ -122,16 +145,24 @@ def open_campaign(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -
         machines=machines,
         kernels=kernels,
         expectations=catalog.expectations,
+        timeline=record.timeline,
         drivers={
             (trial.case, trial.machine): catalog.drivers_for(cases[trial.case], machines[trial.machine])
             for trial in planned
         },
+        executor=Executor(record.executor, host),
         choices={
-            (role, clock): choose(bench, kernels[role], record.accelerator, clock)
+            (role, clock): _choose(bench, kernels[role], record, clock)
             for role, clock in dict.fromkeys((trial.role, trial.clock) for trial in planned)
             if role in kernels  # a long run gets its kernels one after the other
         },
     )
+
+
+def _choose(bench: Bench, kernel: Kernel, record: RunRecord, clock: Clock) -> Choice:
+    if record.executor == "nested" and clock is not Clock.VIRTUAL:
+        return Choice("kvm", "asked for with --executor nested")
+    return choose(bench, kernel, record.accelerator, clock)
 
 
 def find_case(catalog: Catalog, name: str, kept: CaseRecord) -> Case:
@@ -210,7 +241,7 @@ def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel
         choice = without_probe(record.accelerator, planned.clock) or Choice(
             "kvm", "if the probing boot succeeds"
         )
-        work = Work(planned, case, machine, kernel, choice, program)
+        work = Work(planned, case, machine, kernel, choice, program, timeline=record.timeline)
         boot = prepare_boot(
             bench, machine, kernel, job_of(work), clock=planned.clock, choice=choice, extras=Extras.of(case)
         )

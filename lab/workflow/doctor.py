@@ -14,12 +14,14 @@ from lab.campaign.probe import probe_kvm
 from lab.errors import InfraError, LabError
 from lab.guest.accelerator import kvm_obstacle
 from lab.guest.prepare import Bench
+from lab.guest.privilege import udmabuf_obstacle
 from lab.guest.qemu import find_qemu
 from lab.host import available_memory, cpus, host_cpu, host_kernel
 from lab.kernel.kernel_packages import METAPACKAGE
 from lab.kernel.obtain import obtain
 from lab.kernel.packages import PackageRoot
 from lab.kernel.sandbox import check as check_sandbox
+from lab.workflow.vfio import offers
 
 State = Literal["ok", "limited", "missing"]
 
@@ -44,12 +46,15 @@ def examine(*, probe: bool = True) -> list[Finding]:
         host,
         qemu,
         devices,
+        displays,
+        blobs,
         compiler,
         sandbox,
         mirror,
         disk,
         unprivileged,
         lambda: kvm(probe=probe),
+        passthrough,
         debugger,
     ]
     return [_guarded(check) for check in checks]
@@ -85,6 +90,34 @@ def devices() -> Finding:
     return Finding(
         "gpu devices", "limited", f"QEMU lacks {', '.join(lacking)}", cost, "apt-get install qemu-system-x86"
     )
+
+
+def displays() -> Finding:
+    """Whether QEMU has the display by which the lab plugs monitors into a guest's outputs."""
+    cost = "cases with `display:`, such as virtio-gpu/resize, end in ERROR"
+    if "dbus" in find_qemu().displays():
+        return Finding("gpu outputs", "ok", "monitors can be plugged in and resized (QEMU's D-Bus display)")
+    return Finding(
+        "gpu outputs", "limited", "QEMU has no -display dbus", cost, "apt-get install qemu-system-common"
+    )
+
+
+def blobs() -> Finding:
+    """Whether virtio-gpu can have blob=true here: a property of QEMU's, and udmabuf of the host's kernel."""
+    cost = "cases with `needs: [udmabuf]` run in the nested lab host: slower, and no time of theirs is real"
+    if "blob" not in find_qemu().properties("virtio-gpu-pci"):
+        return Finding(
+            "gpu blobs",
+            "limited",
+            "QEMU's virtio-gpu-pci has no property blob",
+            "cases with `needs: [udmabuf]` end in ERROR",
+            "apt-get install qemu-system-x86",
+        )
+    obstacle = udmabuf_obstacle()
+    if obstacle:
+        fix = "modprobe udmabuf, or boot a kernel with CONFIG_UDMABUF (Debian's from 6.12 on)"
+        return Finding("gpu blobs", "limited", obstacle, cost, fix)
+    return Finding("gpu blobs", "ok", "QEMU's virtio-gpu has blob=true, and the host /dev/udmabuf")
 
 
 def compiler() -> Finding:
@@ -154,6 +187,21 @@ def kvm(*, probe: bool) -> Finding:
     if choice.accelerator == "kvm":
         return Finding("kvm", "ok", choice.reason)
     return Finding("kvm", "limited", choice.reason, cost)
+
+
+def passthrough() -> Finding:
+    """Whether a guest could have a device of this host."""
+    found = offers()
+    free = [offer.device.address for offer in found if not offer.obstacles]
+    if free and os.geteuid() == 0:
+        return Finding("vfio", "ok", f"guests can have {', '.join(free[:4])} (`lab vfio list`)")
+    cost = "guests get emulated GPUs; cases with `needs: [vfio]` run in the nested lab host"
+    if not any(offer.device.group is not None for offer in found):
+        return Finding("vfio", "limited", "no IOMMU is in use on this host", cost, "docs/vfio.md, step 1")
+    why = (
+        "only root can give devices away" if free else f"something is in the way of all {len(found)} devices"
+    )
+    return Finding("vfio", "limited", why, cost, "lab vfio list")
 
 
 def debugger() -> Finding:

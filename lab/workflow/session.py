@@ -14,7 +14,14 @@ from lab.results.models import KernelRecord, Trial, Verdict
 from lab.results.runfolder import RunFolder, read_record
 from lab.spec.catalog import Catalog
 from lab.spec.models import Case
-from lab.workflow.campaigns import Options, conclude, new_record, note_interruption, open_campaign
+from lab.workflow.campaigns import (
+    Options,
+    conclude,
+    lab_host,
+    new_record,
+    note_interruption,
+    open_campaign,
+)
 
 ROLE = "kernel"
 
@@ -64,5 +71,5 @@ def open_session(
     plan = tuple(planned for planned in record.plan if (planned.case, planned.machine) in chosen)
     asked = {"base_source": source, "title": source, "plan": plan}
     run = RunFolder.create(record.model_copy(update=asked))
-    with run.owned():
-        yield CaseSession(run, open_campaign(bench, run, kernels))
+    with run.owned(), lab_host(bench, run) as host:
+        yield CaseSession(run, open_campaign(bench, run, kernels, host))

@@ -176,19 +176,27 @@ static inline char *bo_map(const struct bo *bo, char *address)
 }
 
 /*
- * Map the BO `pages` pages behind a multiple of `align` (a power of two): address space is reserved
- * first, so that no version of the kernel's own placement has a say.
+ * Address space for `size` bytes, `pages` pages behind a multiple of `align` (a power of two), so that no version
+ * of the kernel's own placement has a say; MAP_FAILED if there is none.
  */
-static inline char *bo_map_at(const struct bo *bo, uint64_t align, uint64_t pages)
+static inline char *bo_reserve(uint64_t size, uint64_t align, uint64_t pages)
 {
-	uint64_t room = bo->size + 2 * align + pages * LAB_PAGE;
+	uint64_t room = size + 2 * align + pages * LAB_PAGE;
 	char *reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uintptr_t aligned;
 
 	if (reserved == MAP_FAILED)
 		return MAP_FAILED;
 	aligned = ((uintptr_t)reserved + align - 1) & ~(align - 1);
-	return bo_map(bo, (char *)aligned + pages * LAB_PAGE);
+	return (char *)aligned + pages * LAB_PAGE;
+}
+
+/* Map the BO `pages` pages behind a multiple of `align`. */
+static inline char *bo_map_at(const struct bo *bo, uint64_t align, uint64_t pages)
+{
+	char *reserved = bo_reserve(bo->size, align, pages);
+
+	return reserved == MAP_FAILED ? MAP_FAILED : bo_map(bo, reserved);
 }
 
 #endif

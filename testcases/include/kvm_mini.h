@@ -16,12 +16,14 @@
 #include <sys/ioctl.h>
 
 #define KVM_MINI_CODE 0x1000UL     /* guest-physical address of the program */
-#define KVM_MINI_DATA 0x40000000UL /* ... and of the range */
+#define KVM_MINI_DATA 0x40000000UL /* ... and of the range, where nothing else is asked for: a multiple of 1 GiB */
 
 struct kvm_mini {
 	int kvm, vm, cpu, vm_stats, cpu_stats;
 	struct kvm_run *run;
 	uint8_t *code;
+	uint64_t data;      /* guest-physical address of the range */
+	uint32_t stamp;     /* what a write leaves 8 bytes behind the start of each page; 0 unless set */
 	const char *failed; /* what did not work; errno tells why */
 };
 
@@ -51,12 +53,12 @@ static inline int kvm_mini_flat(struct kvm_mini *m)
 	return ioctl(m->cpu, KVM_SET_SREGS, &sregs);
 }
 
-/* Make the machine with `memory` as its data: false, and `failed`, if KVM does not. */
-static inline bool kvm_mini_make(struct kvm_mini *m, const void *memory, uint64_t size)
+/* Make the machine with `memory` as its data from `where` on: false, and `failed`, if KVM does not. */
+static inline bool kvm_mini_make_at(struct kvm_mini *m, uint64_t where, const void *memory, uint64_t size)
 {
 	int run_size;
 
-	*m = (struct kvm_mini){ .vm = -1, .cpu = -1, .vm_stats = -1, .cpu_stats = -1 };
+	*m = (struct kvm_mini){ .vm = -1, .cpu = -1, .vm_stats = -1, .cpu_stats = -1, .data = where };
 	m->failed = "/dev/kvm";
 	m->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (m->kvm < 0)
@@ -68,7 +70,7 @@ static inline bool kvm_mini_make(struct kvm_mini *m, const void *memory, uint64_
 	m->failed = "memory of the virtual machine";
 	m->code = mmap(NULL, LAB_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (m->code == MAP_FAILED || kvm_mini_memory(m, 0, KVM_MINI_CODE, m->code, LAB_PAGE) ||
-	    kvm_mini_memory(m, 1, KVM_MINI_DATA, memory, size))
+	    kvm_mini_memory(m, 1, where, memory, size))
 		return false;
 	m->failed = "KVM_CREATE_VCPU";
 	m->cpu = ioctl(m->vm, KVM_CREATE_VCPU, 0);
@@ -80,6 +82,11 @@ static inline bool kvm_mini_make(struct kvm_mini *m, const void *memory, uint64_
 	m->vm_stats = ioctl(m->vm, KVM_GET_STATS_FD, 0);
 	m->cpu_stats = ioctl(m->cpu, KVM_GET_STATS_FD, 0);
 	return m->vm_stats >= 0 && m->cpu_stats >= 0;
+}
+
+static inline bool kvm_mini_make(struct kvm_mini *m, const void *memory, uint64_t size)
+{
+	return kvm_mini_make_at(m, KVM_MINI_DATA, memory, size);
 }
 
 /* Give all of it back; the machine goes with its last descriptor. */
@@ -107,7 +114,7 @@ static inline int kvm_mini_touch(struct kvm_mini *m, uint64_t count, uint64_t st
 	static const uint8_t rest[] = { 0x01, 0xd7, 0xe2, 0xf9, 0xf4 }; /* add edi, edx; loop; hlt */
 	struct kvm_regs regs = {
 		.rip = KVM_MINI_CODE + (count ? 0 : 7), .rflags = 2,
-		.rdi = KVM_MINI_DATA, .rcx = count, .rdx = stride * LAB_PAGE,
+		.rax = m->stamp, .rdi = m->data, .rcx = count, .rdx = stride * LAB_PAGE,
 	};
 
 	memcpy(m->code, write ? writing : reading, 3);

@@ -4,6 +4,7 @@
 #define FAULTLAB_TOUCH_H
 
 #include "faultlab.h"
+#include "timeline.h"
 
 #define PMD_SIZE (2UL << 20) /* x86-64 with 4 KiB pages, the lab's guests */
 
@@ -16,8 +17,10 @@ struct span {
 	uint32_t *page;
 	uint64_t *stamp; /* planned + 1: the clock before the first touch and after each */
 	uint64_t *value; /* what a read touch saw */
+	uint64_t *tick;	 /* for a timeline: the TSC before the first touch and after each; else NULL */
 	size_t planned, done;
 	uint64_t faults;
+	bool traced; /* it has ticks */
 };
 
 static inline struct span span_of(size_t room)
@@ -26,6 +29,7 @@ static inline struct span span_of(size_t room)
 		.page = lab_array(room, sizeof(uint32_t)),
 		.stamp = lab_array(room + 1, sizeof(uint64_t)),
 		.value = lab_array(room, sizeof(uint64_t)),
+		.tick = lab_timeline_wanted() ? lab_array(room + 1, sizeof(uint64_t)) : NULL,
 	};
 }
 
@@ -82,12 +86,15 @@ static inline volatile uint64_t *word(char *base, uint32_t page)
 	return (volatile uint64_t *)(base + page * LAB_PAGE);
 }
 
-/* The measured span: touch `done` pages, by reading or by writing. One reading of the clock a touch. */
-static inline void touch_pages(struct span *span, char *base, bool read, uint64_t pass)
+/*
+ * The touches of a span with a timeline: by the TSC alone, from which the clock's readings follow. Apart, and not
+ * inlined, so that the loop below costs what it costs without.
+ */
+static __attribute__((noinline)) void touch_traced(struct span *span, char *base, bool read, uint64_t pass)
 {
-	uint64_t faults = lab_faults();
+	uint64_t begin = lab_now(), ticks;
 
-	span->stamp[0] = lab_now();
+	span->tick[0] = __builtin_ia32_rdtsc();
 	for (size_t i = 0; i < span->done; i++) {
 		volatile uint64_t *at = word(base, span->page[i]);
 
@@ -95,7 +102,34 @@ static inline void touch_pages(struct span *span, char *base, bool read, uint64_
 			span->value[i] = *at;
 		else
 			*at = token(span->page[i], pass);
-		span->stamp[i + 1] = lab_now();
+		span->tick[i + 1] = __builtin_ia32_rdtsc();
+	}
+	ticks = span->tick[span->done] - span->tick[0];
+	double scale = lab_reads_tsc || !ticks ? 1.0 : (double)(lab_now() - begin) / ticks;
+
+	for (size_t i = 0; i <= span->done; i++)
+		span->stamp[i] = begin + (uint64_t)((span->tick[i] - span->tick[0]) * scale);
+}
+
+/* The measured span: touch `done` pages, by reading or by writing. One reading of the clock a touch. */
+static inline void touch_pages(struct span *span, char *base, bool read, uint64_t pass)
+{
+	uint64_t faults = lab_faults();
+
+	span->traced = span->tick && lab_timeline.running;
+	if (span->traced) {
+		touch_traced(span, base, read, pass);
+	} else {
+		span->stamp[0] = lab_now();
+		for (size_t i = 0; i < span->done; i++) {
+			volatile uint64_t *at = word(base, span->page[i]);
+
+			if (read)
+				span->value[i] = *at;
+			else
+				*at = token(span->page[i], pass);
+			span->stamp[i + 1] = lab_now();
+		}
 	}
 	span->faults = lab_faults() - faults;
 }
@@ -127,6 +161,24 @@ static inline void check_touches(const struct span *span, const char *name, char
 	lab_check(right == span->done, check, "%zu of %zu as written", right, span->done);
 }
 
+/* For a timeline: `FILE.ticks`, when each touch began and ended (docs/read-a-result.md), beside `FILE.txt`. */
+static inline void report_ticks(const struct span *span, const char *file)
+{
+	char name[64];
+	FILE *ticks;
+
+	snprintf(name, sizeof(name), "%.*s.ticks", (int)strcspn(file, "."), file);
+	ticks = lab_samples(name);
+	if (!ticks)
+		return;
+	fprintf(ticks, "touches 1 %s\nfaults %llu\nlength %llu\nbegin %llu\n", lab_unit(),
+		(unsigned long long)span->faults, (unsigned long long)(span->stamp[span->done] - span->stamp[0]),
+		(unsigned long long)span->tick[0]);
+	for (size_t i = 0; i < span->done; i++)
+		fprintf(ticks, "%u %llu\n", span->page[i], (unsigned long long)(span->tick[i + 1] - span->tick[i]));
+	fclose(ticks);
+}
+
 /* Metrics PREFIXtotal and the like, and the samples: a line `page latency` for each touch, in order. */
 static inline void report_touches(const struct span *span, const char *prefix, const char *file)
 {
@@ -143,6 +195,8 @@ static inline void report_touches(const struct span *span, const char *prefix, c
 		if (fclose(samples))
 			lab_line("# note: %s: %s; its samples are lost", file, strerror(errno));
 	}
+	if (span->traced)
+		report_ticks(span, file);
 	free(latency);
 }
 

@@ -10,6 +10,7 @@
 
 #include "bo.h"
 #include "options.h"
+#include "span.h"
 #include "touch.h"
 #include "window.h"
 
@@ -212,7 +213,9 @@ static void measure(const struct options *o, int fd, struct span *touched, struc
 {
 	prepare(o, fd, touched, base, view);
 	lab_quiet();
+	lab_span_begin("touch");
 	touch_pages(touched, base, o->read, o->pass);
+	lab_span_end();
 	if (o->then_rest)
 		touch_pages(rest, base, o->read, o->pass);
 	if (o->defect == CORRUPT) {
@@ -272,6 +275,7 @@ int main(int argc, char **argv)
 
 	plan_touches(o.pattern, o.stride, o.seed, o.size / LAB_PAGE, &touched, &rest);
 	lab_start();
+	lab_spans_open();
 	if (!make(&o, &bo) || !(base = map(&o, &bo)))
 		return lab_finish();
 	view = bo_map(&bo, NULL);

@@ -61,3 +61,19 @@ def test_case_keeps_its_own_clock() -> None:
     timed = case("gup-race/race", "qxl").model_copy(update={"clock": "functional"})
     plan = plan_trials((*CASES[:1], timed), ("kernel",), clock=Clock.VIRTUAL)
     assert [one.clock for one in plan] == [Clock.VIRTUAL, Clock.FUNCTIONAL]
+
+
+def test_what_needs_kvm_is_not_on_the_virtual_clock() -> None:
+    """KVM counts no instructions: neither does what is sent to the nested host; a case's own clock stays."""
+    needing = case("virt/exits", "qxl").model_copy(update={"needs": ("kvm",)})
+    needing._name = "virt/exits"
+
+    def clocks(*cases: Case, clock: Clock = Clock.VIRTUAL, nested: bool = False) -> list[Clock]:
+        return [one.clock for one in plan_trials(cases, ("kernel",), clock=clock, nested=nested)]
+
+    assert clocks(CASES[0], needing) == [Clock.VIRTUAL, Clock.FUNCTIONAL]
+    assert clocks(CASES[0], needing, clock=Clock.REAL) == [Clock.REAL, Clock.REAL]
+    assert clocks(CASES[0], nested=True) == [Clock.FUNCTIONAL]
+    own = CASES[0].model_copy(update={"clock": "virtual"})
+    own._name = "own"
+    assert clocks(own, nested=True) == [Clock.VIRTUAL]

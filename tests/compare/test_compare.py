@@ -144,11 +144,13 @@ def test_only_passed_trials_are_judged() -> None:
 
 
 def test_different_conditions_are_not_compared() -> None:
-    """Another QEMU, or an edited case, is a second possible cause of any difference."""
+    """Another QEMU, tracing, or an edited case, is a second possible cause of any difference."""
     newer = ENVIRONMENT.model_copy(update={"qemu_version": "9.0.0"})
     first, second = pair(100, 200)
     found = total([first, second.model_copy(update={"environment": newer})])
     assert found.decision is Decision.UNDECIDED and "qemu_version" in found.note and "9.0.0" in found.note
+    traced = ENVIRONMENT.model_copy(update={"traced": True})
+    assert "traced" in total([first, second.model_copy(update={"environment": traced})]).note
     found = total([first, second.model_copy(update={"case_digest": "e" * 64})])
     assert "edited" in found.note
 

@@ -167,3 +167,18 @@ def test_memory_of_a_gpu() -> None:
     assert values(argv, "-object") == ["memory-backend-ram,id=vram1,size=64M"]
     assert values(argv, "-device")[1] == "ivshmem-plain,romfile=,memdev=vram1"
     assert argv.index("-object") < argv.index("ivshmem-plain,romfile=,memdev=vram1")
+
+
+def test_memory_that_qemu_can_share() -> None:
+    """Memory for blob resources is a memfd, named to the machine, and as large as without."""
+    machine = LAUNCH.machine.model_copy(update={"shared_memory": True})
+    argv = qemu_argv(replace(LAUNCH, machine=machine))
+    assert values(argv, "-machine") == ["q35,memory-backend=ram"]
+    assert values(argv, "-object") == ["memory-backend-memfd,id=ram,size=1G,share=on"]
+    assert values(argv, "-m") == ["1G"]
+
+
+def test_no_display_unless_monitors_come_and_go() -> None:
+    """A display that the lab is a client of, by a socket pair alone, or none at all."""
+    assert values(qemu_argv(LAUNCH), "-display") == ["none"]
+    assert values(qemu_argv(replace(LAUNCH, display=True)), "-display") == ["dbus,p2p=yes"]

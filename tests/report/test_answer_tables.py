@@ -133,6 +133,26 @@ def test_machines_are_a_column_where_there_are_several() -> None:
     assert "Machines `qxl`, `bochs`;" in answered(told, both()).block
 
 
+def test_rows_of_cases() -> None:
+    """Named by their case first; one that broke says why once, and in the other cells only that it did."""
+    rows = tuple(
+        ToldRow(kernel="6.1", series="stock", machine=machine, role=role, case=CASE, title=title)
+        for role, machine, title in (("base", "qxl", "all"), ("patched", "qxl", "some"))
+    )
+    plain = TOTAL.model_copy(update={"case": ""})
+    columns = tuple(plain.model_copy(update={"metric": name}) for name in ("total", "gone", "lost"))
+    told = ToldTable(title="T", columns=(CONTENT, *columns), rows=rows, called="memory")
+    why = Check(name="content", result="not ok", detail="7 of 9")
+    broken = both(outcome=Outcome.FAIL, reason="check failed: content: 7 of 9", checks=(why,))
+    lines = answered(TopicAnswer(topic="t", tables=(told,)), broken).block.splitlines()
+    assert lines[4] == "| memory | kernel | content | total | total | total |"
+    assert lines[6] == "| all | 6.1 | n/a | 1,514,527 insn | n/a | n/a |"
+    assert lines[7] == "| some | 6.1 | not ok: 7 of 9 | 5 insn (FAIL) | FAIL | FAIL |"
+    skipped = both(outcome=Outcome.SKIP, reason="needs Linux >=6.12")
+    lines = answered(TopicAnswer(topic="t", tables=(told,)), skipped).block.splitlines()
+    assert lines[7] == "| some | 6.1 | SKIP: needs Linux >=6.12 | SKIP | SKIP | SKIP |"
+
+
 def test_hostile_words_are_no_markup_and_no_marker() -> None:
     """What a guest says cannot leave its cell, end the block or become HTML."""
     words = f"a | b <!-- /answer --> `x` [l](u) \\ {made_up.NASTY}"

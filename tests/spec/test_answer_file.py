@@ -74,6 +74,69 @@ def test_good_answer_is_read(tree: Path) -> None:
     ]
 
 
+ROW_CASES = """\
+tables:
+  - title: by what is touched
+    rows:
+      kernels: [debian:6.1]
+      called: memory
+      cases:
+        - {title: all of it, case: topic/one, series: [topic/size], machine: qxl}
+        - {title: a part, case: topic/two}
+    machines: [qxl]
+    columns:
+      - {title: total, metric: total}
+      - {title: half, metric: half}
+      - {title: beside, case: topic/one, metric: total}
+"""
+
+
+@pytest.fixture
+def row_cases(tree: Path) -> Path:
+    """The same topic, answered by a table whose rows have cases."""
+    (tree / "topic/two.yaml").write_text(CASE.replace("total", "half"))
+    (tree / "topic/answer.yaml").write_text(ROW_CASES)
+    return tree
+
+
+def test_rows_may_have_cases(row_cases: Path) -> None:
+    """Each with series and a machine of its own or the table's; a metric is that of at least one of them."""
+    (table,) = loaded(row_cases).tables
+    whole, part = table.rows.cases
+    assert (table.series_of(whole), table.machines_of(whole)) == (("topic/size",), ("qxl",))
+    assert (table.series_of(part), table.machines_of(part)) == (("stock",), ("qxl",))
+    assert [column.case for column in table.columns] == [None, None, "topic/one"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("case: topic/two", "case: topic/too", "there is no case topic/too; did you mean topic/two"),
+        ("[topic/size]", "[topic/sice]", "there is no series topic/sice; did you mean topic/size"),
+        ("machine: qxl", "machine: qx", "there is no machine qx; did you mean qxl"),
+        ("metric: half", "metric: haff", "topic/one, topic/two declares no metric haff; did you mean half"),
+    ],
+)
+def test_mistake_in_a_rows_case_is_told(row_cases: Path, old: str, new: str, words: str) -> None:
+    """At its place, as anywhere else."""
+    path = row_cases / "topic/answer.yaml"
+    path.write_text(ROW_CASES.replace(old, new))
+    wrong = new.strip("[]").rpartition(" ")[2]
+    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if wrong in text)
+    with pytest.raises(SpecError) as caught:
+        loaded(row_cases)
+    problem = caught.value.problems[0]
+    assert problem.startswith(f"{path}:{line}:")
+    assert words in problem
+
+
+def test_column_needs_a_case_from_somewhere(tree: Path) -> None:
+    """Its own or the row's."""
+    (tree / "topic/answer.yaml").write_text(GOOD.replace(", case: topic/one}", "}"))
+    with pytest.raises(SpecError, match="the column names no case, and neither do the rows"):
+        loaded(tree)
+
+
 def test_answer_is_no_case(tree: Path) -> None:
     """The catalog finds the topic's answer beside its cases and takes it for none of them."""
     catalog = Catalog.load(tree)
@@ -158,7 +221,7 @@ def test_check_of_a_shipped_answer_is_in_its_workload(topic: str) -> None:
     """A column's check is a name that the workload's source has, or one made of a prefix and such a name."""
     for table in load_answer(SHIPPED, topic, shipped_indexes()).tables:
         for column in table.columns:
-            source = SHIPPED.case(column.case).workload_path
+            source = SHIPPED.case(column.case or table.rows.cases[0].case).workload_path
             if column.check is not None and source is not None:
                 headers = [*source.parent.glob("*.h"), *files.shipped("testcases").glob("include/*.h")]
                 text = "".join(path.read_text() for path in [source, *headers])

@@ -19,6 +19,9 @@ modules: [kvm-amd, lab_gpu prefault=512 huge=1, "ttm page_pool_size=10"]
 disks:
   - {size: 64M, bps: 300000}
   - {size: 1G}
+display:
+  - {size: 1600x1200}
+  - {output: 1, size: "off"}
 requires: {kernel: ">=6.1,<6.12", config: [FAULT_INJECTION], reason: because}
 """
 
@@ -38,6 +41,7 @@ def test_everything_at_once(root: Path) -> None:
     case = catalog.case("t/one")
     assert case.on(catalog.machine("qxl")).memory == "384M"
     assert [disk.bytes for disk in case.disks] == [64 << 20, 1 << 30]
+    assert [(step.output, step.pixels) for step in case.display] == [(0, (1600, 1200)), (1, (0, 0))]
     assert case.modules[1] == "lab_gpu prefault=512 huge=1"
     assert case.requires is not None
     assert case.requires.config == ("FAULT_INJECTION",)
@@ -57,7 +61,16 @@ def test_everything_at_once(root: Path) -> None:
         ("clock: functional\ndisks: [{size: 8M, bps: 10}]\n", "5:25: disks.0.bps: must be greater"),
         ("disks: [{size: 8M, bps: 100000}]\n", "4:25: a throttle runs on the host's clock"),
         ("disks: [{size: 8M, speed: 1}]\n", "4:20: unknown key 'speed'"),
+        ("display: [{size: 800x600}]\n", "4:10: monitors come on the host's clock"),
+        ("clock: functional\ndisplay: [{size: 800*600}]\n", "5:18: display.0.size: `800*600` must match"),
+        (
+            "clock: functional\ndisplay: [{output: 16, size: 800x600}]\n",
+            "5:20: display.0.output: must be less",
+        ),
         ("requires: {reason: x}\n", "4:11: requires nothing"),
+        ("needs: [kvm]\nclock: virtual\n", "4:8: KVM counts no instructions"),
+        ("needs: [xen]\n", "4:9: needs"),
+        ("exits: true\n", "4:8: 'exits' without a workload"),
         ("requires: {kernel: '6.1'}\n", "4:20: requires.kernel: `6.1` must match"),
         ("requires: {config: [CONFIG_KASAN]}\n", "4:21: leave CONFIG_ off: KASAN"),
     ],

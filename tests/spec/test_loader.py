@@ -53,7 +53,7 @@ def test_good_file_becomes_a_frozen_model(written):
 
 
 MISTAKES = [
-    ("metrics:", "metrcs:", "7:1", "unknown key 'metrcs'; did you mean metrics or memory?"),
+    ("metrics:", "metrcs:", "7:1", "unknown key 'metrcs'; did you mean metrics or exits or memory?"),
     (
         "unit: time",
         "unit: tim",

@@ -56,13 +56,14 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bo_touch(program: Path, tmp_path: Path) -> BoTouch:
     """Runs bo_touch with the given arguments; small BOs of plain memory unless they say otherwise."""
 
-    def run(*args: str, clock: str = "functional") -> Report:
+    def run(*args: str, clock: str = "functional", more: dict[str, str] | None = None) -> Report:
         out = tmp_path / "out"
         out.mkdir(exist_ok=True)
         for old in out.iterdir():
             old.unlink()
         argv = [str(program), "--bo", "memfd", "--size", "1M", *args]
-        done = proc.run(argv, timeout=30, check=False, env={"LAB_OUT": str(out), "LAB_CLOCK": clock})
+        env = {"LAB_OUT": str(out), "LAB_CLOCK": clock, **(more or {})}
+        done = proc.run(argv, timeout=30, check=False, env=env)
         samples = {path.name: path.read_text().splitlines() for path in out.iterdir()}
         return Report(done.code, done.errors, done.text, parse(done.text, Clock(clock)), samples)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.report.timeline_files import parse_ticks
+
 if TYPE_CHECKING:
     from tests.testcases.conftest import BoTouch, Report
 
@@ -175,3 +177,17 @@ def test_wrong_arguments_are_refused(bo_touch: BoTouch, args: list[str], says: s
     assert report.status == 2
     assert says in report.stderr
     assert report.text == ""
+
+
+@pytest.mark.parametrize(("clock", "unit"), [("virtual", "insn"), ("functional", "ns")])
+def test_timeline_tells_when_each_touch_was(bo_touch: BoTouch, clock: str, unit: str) -> None:
+    """With a timeline the span's touches come by the TSC, in order, beside their latencies; else there are
+    none. Where tracefs cannot be had the report says so and is whole."""
+    report = bo_touch("--pattern", "reverse", clock=clock, more={"LAB_TIMELINE": "1"})
+    assert report.status == 0 and report.parsed.problems == ()
+    ticks = parse_ticks("".join(line + "\n" for line in report.samples["touches.ticks"]).encode())
+    assert list(ticks.pages) == touched(report)
+    assert (ticks.unit, ticks.faults) == (unit, report.metrics["faults"])
+    assert ticks.length == sum(latencies(report))
+    assert "guest.trace" in report.samples or "# note: timeline: no guest faults: " in report.text
+    assert set(bo_touch(clock=clock).samples) == {"touches.txt"}

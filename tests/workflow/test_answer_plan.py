@@ -74,6 +74,36 @@ def test_trial_that_several_cells_tell_of_runs_once() -> None:
     ]
 
 
+def test_rows_with_cases_of_their_own() -> None:
+    """Case after case, each with its own series and machine; columns without a case tell of the row's."""
+    told = table(["debian:6.1", "debian:6.12"], ["stock"], {"metric": "faults"}, {"case": SPARSE})
+    told["rows"] |= {  # type: ignore[operator]  # a dict, as made above
+        "called": "what",
+        "cases": [
+            {"title": "all", "case": FIRST, "series": ["stock", "prefault/madvise"]},
+            {"title": "some", "case": SPARSE, "machine": "bochs"},
+        ],
+    }
+    found = planned(told)
+    rows = found.record.topics[0].tables[0].rows
+    assert found.record.topics[0].tables[0].called == "what"
+    assert [(row.title, row.kernel, row.series, row.machine) for row in rows] == [
+        ("all", "6.1", "stock", "qxl"),
+        ("all", "6.1", "madvise", "qxl"),
+        ("all", "6.12", "stock", "qxl"),
+        ("all", "6.12", "madvise", "qxl"),
+        ("some", "6.1", "stock", "bochs"),
+        ("some", "6.12", "stock", "bochs"),
+    ]
+    assert boots(found)[:3] == [
+        (FIRST, "debian-6.1", "qxl"),
+        (SPARSE, "debian-6.1", "qxl"),
+        (FIRST, "debian-6.1+prefault.madvise", "qxl"),
+    ]
+    assert boots(found)[-1] == (SPARSE, "debian-6.12", "bochs")
+    assert len(boots(found)) == 10
+
+
 def test_series_that_is_not_for_a_kernel_is_left_out() -> None:
     """Neither built nor booted, but told with the releases that it is for."""
     series = ["stock", "prefault/pmd-size", "huge-pte/unsafe-huge-pte"]

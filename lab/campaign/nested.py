@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nested lab host as an executor: booted by the first trial that needs it, once for all that follow.
+
+It is a guest like any other: bounded in every wait, dead with the lab. One that hangs, panics or breaks the
+protocol is ended, its trial is ERROR, and the next one gets a fresh host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from lab import log
+from lab.campaign.fitness import lacking_options
+from lab.campaign.inside import NO, OK, carry_out
+from lab.campaign.parcel import unpack
+from lab.campaign.trial import boot_of, boot_patience
+from lab.campaign.work import Work
+from lab.errors import InfraError
+from lab.guest.accelerator import Choice
+from lab.guest.guest import End, Guest, booted
+from lab.guest.labhost import MACHINE, LabHost, prepare_lab_host
+from lab.guest.port import framed
+from lab.guest.prepare import Bench, guest_memory
+from lab.kernel.obtain import obtain
+from lab.results.models import Trial
+from lab.spec.models import Machine, size_in_bytes
+from lab.waiting import Deadline
+
+T = TypeVar("T")
+
+KERNEL = "stock"
+UDMABUF_KERNEL = "debian:6.12"
+"""For what needs udmabuf, where the other has none: Debian's kernels have it from 6.12 on."""
+
+BOOT_SECONDS = 180.0
+"""From the start of the nested host's QEMU to the ready marker; many times what an idle host takes."""
+
+SERVE_SECONDS = 240.0
+"""From its ready marker to its first word on the port: Python starts, under emulation."""
+
+MARGIN_SECONDS = 60.0
+"""What a trial may take beside its own deadlines, which are kept in there: to start QEMU, to pack."""
+
+OWN_MEMORY = 1280 << 20
+"""Bytes for its own kernel, Python, QEMU, and a trial's evidence, which lies in memory there."""
+
+SERVICE = "lab.campaign.inside"
+
+
+@dataclass
+class _Running:
+    """A booted host that has said that it serves."""
+
+    guest: Guest
+    room: int  # bytes for the memory of a guest in it
+    udmabuf: bool
+    ending: contextlib.ExitStack
+
+
+class NestedHost:
+    """Use `nested_host`, which ends it in every case. Its methods may be called by several threads: jobs are
+    done one after the other."""
+
+    def __init__(
+        self, bench: Bench, folder: Path, *, kernel: str = KERNEL, machine: Machine = MACHINE
+    ) -> None:
+        """Boots nothing yet. Evidence of each host that is booted goes into a folder below `folder`."""
+        self._bench = bench
+        self._folder = folder
+        self._kernel_name = kernel
+        self._machine = machine
+        self._running: _Running | None = None
+        self._booted = 0
+        # QEMU dies with the thread that started it: this one lives until `close`.
+        self._owner = ThreadPoolExecutor(1, thread_name_prefix="nested-host")
+
+    def run(self, bench: Bench, work: Work, folder: Path) -> Trial:
+        """Carry out a trial in there (trial.Carrier). InfraError if the host does not do it."""
+        work = replace(work, choice=Choice("kvm", f"nested: {work.choice.reason}"), nested=True)
+        boot = boot_of(bench, work)
+        boot_seconds, _ = boot_patience(work.kernel, "tcg")
+        seconds = boot_seconds + work.case.timeout + MARGIN_SECONDS
+        memory = guest_memory(work.case, work.machine)
+
+        def job() -> bytes:
+            host = self._host(room_for=memory, udmabuf="udmabuf" in work.case.needs)
+            inner = _portable(replace(work, outer_argv=host.guest.argv))
+            return self._ask(carry_out, bench, inner, boot, seconds=seconds)
+
+        return unpack(self._owned(job), folder, work.planned.key)
+
+    def call(self, function: Callable[..., bytes], *arguments: object, seconds: float) -> bytes:
+        """Run a function of an importable module in there and return its bytes. InfraError if it fails, says
+        why, or takes longer than `seconds`."""
+        return self._owned(lambda: self._ask(function, *arguments, seconds=seconds))
+
+    @property
+    def guest(self) -> Guest:
+        """The guest that is the host, booted if it does not run."""
+        return self._owned(lambda: self._host().guest)
+
+    def close(self) -> None:
+        """End it; nothing can be asked of it afterwards."""
+        self._owner.submit(self._end).result()
+        self._owner.shutdown()
+
+    def _owned(self, do: Callable[[], T]) -> T:
+        return self._owner.submit(do).result()
+
+    def _host(self, *, room_for: int = 0, udmabuf: bool = False) -> _Running:
+        """The running host with `room_for` bytes for a guest: a fresh one if there is none, if it is too
+        small or lacks udmabuf, or if it died while nobody looked."""
+        running = self._running
+        if running is not None and (
+            running.guest.exit_status is not None or running.room < room_for or running.udmabuf < udmabuf
+        ):
+            self._end()
+        if self._running is None:
+            memory = max(size_in_bytes(self._machine.memory), room_for + OWN_MEMORY)
+            with log.step("boot the nested lab host"):
+                self._running = self._boot(memory, udmabuf=udmabuf)
+        return self._running
+
+    def _boot(self, memory: int, *, udmabuf: bool) -> _Running:
+        self._booted += 1
+        while (folder := self._folder / str(self._booted)).exists():  # of a run that is gone on with
+            self._booted += 1
+        folder.mkdir(parents=True)
+        kernel = obtain(self._kernel_name, with_build=False)
+        if udmabuf and lacking_options(kernel, ["UDMABUF"]):
+            kernel = obtain(UDMABUF_KERNEL, with_build=False)
+        command = (sys.executable, "-m", SERVICE)
+        machine = self._machine.model_copy(update={"memory": f"{-(-memory >> 20)}M"})
+        boot = prepare_lab_host(self._bench, LabHost(kernel, command, machine))
+        with contextlib.ExitStack() as stack:
+            guest = stack.enter_context(booted(boot, folder))
+            ready = Deadline("boot of the nested lab host", BOOT_SECONDS)
+            _check(guest, guest.wait_ready(ready, silence=BOOT_SECONDS), ready)
+            facts = json.loads(
+                _reply(guest, Deadline("start of the service in the nested lab host", SERVE_SECONDS))
+            )
+            if facts["kvm"]:
+                raise _without_kvm(guest, facts["kvm"])
+            if udmabuf and facts["udmabuf"]:
+                raise InfraError(f"the nested lab host has no udmabuf: {facts['udmabuf']}")
+            return _Running(guest, memory - OWN_MEMORY, not facts["udmabuf"], stack.pop_all())
+        raise AssertionError
+
+    def _ask(self, function: Callable[..., bytes], *arguments: object, seconds: float) -> bytes:
+        """Send a job and wait for its answer; a host that does not give one is ended."""
+        guest = self._host().guest
+        deadline = Deadline(f"job {function.__name__} in the nested lab host", seconds)
+        try:
+            _send(guest, framed(pickle.dumps((function, arguments))), deadline)
+            return _reply(guest, deadline)
+        except _Refused:
+            raise
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.ending.close()
+
+
+class _Refused(InfraError):
+    """The host runs well and could not do the job."""
+
+
+def _send(guest: Guest, data: bytes, deadline: Deadline) -> None:
+    port = guest.streams.port
+    assert port is not None
+    left = memoryview(data)
+
+    def gone() -> bool:
+        nonlocal left
+        left = port.write(left)
+        return not left
+
+    _check(guest, guest.wait_until(gone, deadline), deadline)
+
+
+def _reply(guest: Guest, deadline: Deadline) -> bytes:
+    port = guest.streams.port
+    assert port is not None
+    found: list[bytes] = []
+
+    def answered() -> bool:
+        message = port.messages.take()
+        if message is not None:
+            found.append(message)
+        return bool(found or port.messages.broken)
+
+    _check(guest, guest.wait_until(answered, deadline), deadline)
+    if not found:
+        raise _lost(guest, port.messages.broken)
+    verdict, content = found[0][: len(OK)], found[0][len(OK) :]
+    if verdict == OK:
+        return content
+    if verdict == NO:
+        raise _Refused(f"in the nested lab host: {content[:2000].decode(errors='replace')}")
+    raise _lost(guest, f"it answered {found[0][:40]!r}")
+
+
+def _check(guest: Guest, end: End, deadline: Deadline) -> None:
+    """InfraError if a wait on the host did not end in what was waited for."""
+    if end is End.HAPPENED:
+        return
+    reader = guest.streams.reader
+    if reader.failure is not None and "kvm" in reader.failure[1]:
+        raise _without_kvm(guest, reader.failure[1])
+    if reader.failure is not None:
+        raise _lost(guest, reader.failure[1])
+    if guest.killed_by:
+        raise _lost(guest, f"QEMU was ended from outside by {guest.killed_by}")
+    if end is End.DEADLINE:
+        raise _lost(guest, f"{deadline.name} took longer than {deadline.seconds:.0f} s")
+    said = [*guest.streams.stderr.strip().splitlines(), *reader.stderr.decode(errors="replace").splitlines()]
+    raise _lost(guest, f"{end.value}{': ' if said else ''}{' '.join(said[-3:])[:500]}")
+
+
+def _without_kvm(guest: Guest, why: str) -> InfraError:
+    cpu = guest.boot.launch.machine.cpu
+    return InfraError(
+        f"the nested lab host has no KVM: {why}", hint=f"its CPU model must offer SVM; it is {cpu}"
+    )
+
+
+def _lost(guest: Guest, why: str) -> InfraError:
+    return InfraError(
+        f"the nested lab host is lost: {why}", hint=f"its console is in {guest.folder / 'console.log'}"
+    )
+
+
+def _portable(work: Work) -> Work:
+    """Without what only preparing a boot needs: it has been prepared."""
+    kernel = replace(work.kernel, drivers={}, replaced={}, ground=None, suite=None, source_package=None)
+    return replace(work, kernel=kernel)
+
+
+@contextlib.contextmanager
+def nested_host(
+    bench: Bench, folder: Path, *, kernel: str = KERNEL, machine: Machine = MACHINE
+) -> Iterator[NestedHost]:
+    """A host that is booted when it is first asked for something, and ended in any case."""
+    host = NestedHost(bench, folder, kernel=kernel, machine=machine)
+    try:
+        yield host
+    finally:
+        host.close()
