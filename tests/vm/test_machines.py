@@ -13,7 +13,7 @@ from lab.spec.catalog import Catalog
 
 TTM, SHMEM = "prefault/first-touch", "virtio-gpu/first-touch"
 MACHINES = ("qxl", "bochs", "virtio-gpu", "qxl+virtio-gpu")
-OF_TOPICS = ("kvm-host", "test-gpu", "vfio", "vfio-host")
+OF_TOPICS = ("kvm-host", "test-gpu", "vfio", "vfio-host", "virtio-gpu-blob", "virtio-gpu-outputs")
 """Booted in tests/topics, with the modules that they are for."""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -142,7 +143,7 @@ def kill_guest(lab: Running, attempt: int) -> None:
 
     def ready() -> list[Path]:
         consoles = lab.state.glob("runs/latest/trials/.*/console.log")
-        return [path for path in consoles if b"LAB-READY" in path.read_bytes()]
+        return [path for path in consoles if re.search(rb"LAB-READY \S+ [0-9.]+\r?\n", path.read_bytes())]
 
     lab.until(lambda: bool(ready()), f"a ready guest in attempt {attempt}")
     (qemu,) = [one for one in descendants(lab.process.pid) if one.name.startswith("qemu-system")]
