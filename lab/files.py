@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import os
 import pwd
@@ -109,7 +110,8 @@ def leftovers() -> list[Path]:
     found: list[Path] = []
     for root in (cache_dir("."), state_dir(".")):
         for pattern in (".*", "*/.*", "*/*/.*", "*/*/*/.*"):
-            for path in root.glob(pattern):
+            # Path.glob() looks into other labs' half-made folders, and fails when one of them goes.
+            for path in map(root.joinpath, glob.glob(pattern, root_dir=root)):  # noqa: PTH207
                 match = UNFINISHED.fullmatch(path.name)
                 if match and not Path(f"/proc/{match[1]}").exists() and not _held(path):
                     found.append(path)
