@@ -62,10 +62,10 @@ def command(
 
 def _show_plan(planned: Planned, json_wanted: bool) -> int:
     if json_wanted:
-        kernels = {role: subject.model_dump() for role, subject in planned.record.subjects.items()}
+        kernels = {role: subject.model_dump() for role, subject in planned.subjects.items()}
         print_json({"kernels": kernels, "plan": [trial.model_dump(mode="json") for trial in planned.trials]})
         return 0
-    for role, subject in planned.record.subjects.items():
+    for role, subject in planned.subjects.items():
         with_series = f" with {subject.series}: builds what it changes" if subject.series else ""
         click.echo(f"kernel {role}: {subject.kernel}{with_series}")
     for trial in planned.trials:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""answer.json of a run: what its roles stand for, and which of its trials each cell of a table tells of.
+"""answer.json of a run: which of its trials each cell of a table tells of.
 
 With the trials it is all that the tables are made of, so that they can be written again from the run folder.
 """
@@ -16,15 +16,6 @@ FILE_NAME = "answer.json"
 
 Place = tuple[str, str, str]
 """Case, role and machine of a trial."""
-
-
-class Subject(Record):
-    """One kernel of the run, as it is obtained."""
-
-    kernel: str  # as --kernel takes it: "debian:6.12"
-    kconfig: str = ""  # what a source: kernel is built with; "" means the default
-    series: str = ""  # "prefault/pmd-size"; "" without one
-    mboxes: tuple[str, ...] = ()  # the series as it was taken, below the run folder, in order
 
 
 class ToldColumn(Record):
@@ -88,7 +79,6 @@ class TopicAnswer(Record):
 class AnswerRecord(Record):
     """What the run answers."""
 
-    subjects: dict[str, Subject]  # by role
     topics: tuple[TopicAnswer, ...]
 
 

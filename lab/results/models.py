@@ -241,6 +241,15 @@ class PlannedTrial(Record):
     repeat: int = 1
 
 
+class Subject(Record):
+    """A kernel of a run as it was asked for, so that it can be had again, and found in other runs."""
+
+    kernel: str  # as --kernel takes it: "debian:6.12"
+    kconfig: str = ""  # what a tree is built with; "" means the default
+    series: str = ""  # its name: "prefault/pmd-size"; "" without one
+    mboxes: tuple[str, ...] = ()  # the series as it was taken, below the run folder, in order
+
+
 class RunRecord(Record):
     """run.json: what was asked, and the verdict when there is one."""
 
@@ -250,7 +259,6 @@ class RunRecord(Record):
     lab_version: str
     created: str
     series: str = ""  # path of the kept copy inside the run folder
-    series_onto: str = ""  # of the series that it goes on top of, if there is one
     title: str = ""  # of the series or of the kernel under test
     base_source: str = ""  # the kernel, or the base, as it was asked for: "stock", "debian:6.12"
     base_choice: str = ""  # why that base
@@ -258,6 +266,7 @@ class RunRecord(Record):
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     timeline: bool = False  # the measured spans are traced
     executor: Literal["auto", "local", "nested"] = "auto"  # where guests are run
+    subjects: dict[str, Subject] = {}  # by role
     kernels: dict[str, str] = {}  # role -> KernelRecord.id
     cases: dict[str, CaseRecord] = {}
     plan: tuple[PlannedTrial, ...] = ()

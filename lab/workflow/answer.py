@@ -17,11 +17,9 @@ from lab.compare.answer import WORKFLOW
 from lab.errors import InfraError, Interrupted, LabError, UserError
 from lab.guest.prepare import Bench
 from lab.kernel.kernel import Kernel
-from lab.kernel.obtain import KCONFIG, obtain, obtain_steps
-from lab.kernel.series import joined, read_series
 from lab.report.answer import answer_block
 from lab.report.answer_readme import check_markers, with_answer
-from lab.results.answer import AnswerRecord, Subject, TopicAnswer, read_answer, write_answer
+from lab.results.answer import TopicAnswer, read_answer, write_answer
 from lab.results.models import PlannedTrial, RunRecord
 from lab.results.runfolder import RunFolder
 from lab.spec.answer import load_answer, topics
@@ -39,9 +37,7 @@ from lab.workflow.campaigns import (
     note_interruption,
     open_campaign,
 )
-
-SERIES_FOLDER = "series"
-"""Of a run: holds the series as they were taken."""
+from lab.workflow.subjects import SERIES_FOLDER, kept_series, obtain_subject
 
 TABLES_FOLDER = "answers"
 """Of a run: holds the tables of each topic, as they were written into its README."""
@@ -105,12 +101,14 @@ def start_answer(planned: Planned, options: Options) -> RunFolder:
 
 def _record(planned: Planned, options: Options) -> RunRecord:
     names = [topic.topic for topic in planned.record.topics]
-    roles = tuple(planned.record.subjects)
+    roles = tuple(planned.subjects)
     record = new_record(
         WORKFLOW, names[0] if len(names) == 1 else "all", Catalog.load(), planned.cases, roles, options
     )
     title = f"answers: {', '.join(names)}"
-    return record.model_copy(update={"plan": planned.trials, "title": title})
+    return record.model_copy(
+        update={"plan": planned.trials, "title": title, "subjects": dict(planned.subjects)}
+    )
 
 
 def answer(run: RunFolder) -> Answers:
@@ -121,7 +119,7 @@ def answer(run: RunFolder) -> Answers:
             bench = Bench.set_up()
             kernels: dict[str, Kernel] = {}
             with lab_host(bench, run) as host:
-                results = [_answer_topic(bench, run, record, topic, kernels, host) for topic in record.topics]
+                results = [_answer_topic(bench, run, topic, kernels, host) for topic in record.topics]
             conclude(run)
             return Answers(run, tuple(results))
         except Interrupted:
@@ -134,7 +132,6 @@ def answer(run: RunFolder) -> Answers:
 def _answer_topic(
     bench: Bench,
     run: RunFolder,
-    record: AnswerRecord,
     topic: TopicAnswer,
     kernels: dict[str, Kernel],
     host: NestedHost,
@@ -142,7 +139,7 @@ def _answer_topic(
     """Build and boot what the topic still lacks, then write its tables."""
     started = time.monotonic()
     planned = trials_of(topic, run.read().plan)
-    lacking = _obtain_all(run, record, topic, kernels)
+    lacking = _obtain_all(run, topic, kernels)
     ready = [trial for trial in planned if trial.role in kernels]
     if ready:
         run_campaign(open_campaign(bench, run, kernels, host), ready)
@@ -155,31 +152,21 @@ def trials_of(topic: TopicAnswer, plan: Sequence[PlannedTrial]) -> list[PlannedT
     return [trial for trial in plan if (trial.case, trial.role, trial.machine) in wanted]
 
 
-def _obtain_all(
-    run: RunFolder, record: AnswerRecord, topic: TopicAnswer, kernels: dict[str, Kernel]
-) -> list[str]:
+def _obtain_all(run: RunFolder, topic: TopicAnswer, kernels: dict[str, Kernel]) -> list[str]:
     """Add the topic's kernels to `kernels`, each obtained once in a run; a sentence for each that is not."""
+    subjects = run.read().subjects
     lacking = []
     for role in topic.roles:
         if role in kernels:
             continue
         try:
-            kernels[role] = obtain_subject(run, record.subjects[role])
+            kernels[role] = obtain_subject(subjects[role], kept_series(run, subjects[role]))
         except Interrupted:
             raise
         except LabError as error:
             lacking.append(f"kernel {role}: {error.message}")
             log.info(lacking[-1])
     return lacking
-
-
-def obtain_subject(run: RunFolder, subject: Subject) -> Kernel:
-    """The kernel, with its series, if it has one, as the run keeps it."""
-    kconfig = subject.kconfig or KCONFIG
-    if not subject.mboxes:
-        return obtain(subject.kernel, with_build=False, kconfig=kconfig)
-    series = joined([read_series(run.path / name) for name in subject.mboxes])
-    return obtain_steps(subject.kernel, series, kconfig=kconfig)[-1]
 
 
 def _concluded(run: RunFolder, topic: TopicAnswer, lacking: Sequence[str], started: float) -> TopicResult:

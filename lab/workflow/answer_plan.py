@@ -15,8 +15,8 @@ from lab.errors import InfraError
 from lab.kernel.archive import available, resolve
 from lab.kernel.kernel_packages import KernelPackages
 from lab.kernel.sources import Packaged, SourcePackage, parse_source
-from lab.results.answer import AnswerRecord, Subject, ToldColumn, ToldRow, ToldTable, TopicAnswer
-from lab.results.models import Clock, PlannedTrial
+from lab.results.answer import AnswerRecord, ToldColumn, ToldRow, ToldTable, TopicAnswer
+from lab.results.models import Clock, PlannedTrial, Subject
 from lab.spec.answer import NEWEST, STOCK, Answer, Column, RowCase, Table, releases_of, series_for
 from lab.spec.catalog import Catalog
 from lab.spec.models import Case
@@ -29,6 +29,7 @@ class Planned:
     """All that is to be done, and the series that are to be kept with the run."""
 
     record: AnswerRecord
+    subjects: Mapping[str, Subject]  # the kernels, by role
     cases: tuple[Case, ...]
     trials: tuple[PlannedTrial, ...]
     mboxes: Mapping[str, Path]  # name in the run folder -> where it lies now
@@ -123,7 +124,8 @@ def plan_answers(
                 trials[case, role, machine] = one[0]
     names = dict.fromkeys(case for case, _, _ in trials)
     return Planned(
-        record=AnswerRecord(subjects=planner.subjects, topics=topics),
+        record=AnswerRecord(topics=topics),
+        subjects=planner.subjects,
         cases=tuple(catalog.case(name) for name in names),
         trials=tuple(trials.values()),
         mboxes=planner.mboxes,

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import files
 from lab.compare.verdict import reject
 from lab.errors import InfraError, Interrupted, SeriesError
 from lab.guest.prepare import Bench
-from lab.kernel.kernel import Kernel
-from lab.kernel.obtain import obtain, obtain_steps
-from lab.kernel.series import Series, joined, read_series
+from lab.kernel.series import Series
 from lab.kernel.sources import parse_source
 from lab.results.models import RunRecord
 from lab.results.runfolder import RunFolder
@@ -31,6 +28,10 @@ from lab.workflow.campaigns import (
     run_trials,
 )
 from lab.workflow.patched import find_series
+from lab.workflow.subjects import keep_series, kept_series, obtain_subject, with_series
+
+ROLE = "kernel"
+"""Of the only kernel of such a run."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ def start_run(cases: Sequence[str], subject: Subject, options: Options) -> RunFo
     """Write down what is to be run; nothing is booted yet."""
     record, parts = _asked(cases, subject, options)
     run = RunFolder.create(record)
-    for name, part in zip(_series_names(record), parts, strict=True):
-        files.write_whole(run.path / name, part.raw)
+    keep_series(run, record.subjects[ROLE], parts)
     return run
 
 
@@ -56,32 +56,22 @@ def _asked(cases: Sequence[str], subject: Subject, options: Options) -> tuple[Ru
     catalog = Catalog.load()
     chosen = catalog.select(cases) if cases else list(catalog.cases.values())
     source = str(parse_source(subject.kernel))  # a name that is none is told before there is a run
-    record = new_record("run", subject.kernel, catalog, chosen, ("kernel",), options)
-    asked = {"base_source": source, "title": source}
-    if not subject.series:
-        return record.model_copy(update=asked), ()
-    parts = find_series(subject.series, source, subject.folder)
-    asked["title"] = f"{source} + {parts[-1].name}"
-    asked["series"] = f"series/{parts[-1].path.name}"
-    asked["series_onto"] = f"series/onto/{parts[0].path.name}" if len(parts) > 1 else ""
-    return record.model_copy(update=asked), parts
-
-
-def _series_names(record: RunRecord) -> list[str]:
-    """Where the run keeps its series, in the order in which they are applied."""
-    return [name for name in (record.series_onto, record.series) if name]
+    parts = find_series(subject.series, source, subject.folder) if subject.series else ()
+    record = new_record("run", subject.kernel, catalog, chosen, (ROLE,), options)
+    asked = with_series(source, options.kconfig, parts)
+    update = {
+        "base_source": source,
+        "title": f"{source} + {asked.series}" if parts else source,
+        "series": asked.mboxes[-1] if parts else "",
+        "subjects": {ROLE: asked},
+    }
+    return record.model_copy(update=update), parts
 
 
 def preview(cases: Sequence[str], subject: Subject, options: Options) -> list[Previewed]:
     """What `run_cases` would boot: builds the kernel, boots nothing."""
     record, parts = _asked(cases, subject, options)
-    return preview_trials(Bench.set_up(), record, {"kernel": _kernel(record, parts)})
-
-
-def _kernel(record: RunRecord, parts: Sequence[Series]) -> Kernel:
-    if not parts:
-        return obtain(record.base_source, with_build=False, kconfig=record.kconfig)
-    return obtain_steps(record.base_source, joined(parts), kconfig=record.kconfig)[-1]
+    return preview_trials(Bench.set_up(), record, {ROLE: obtain_subject(record.subjects[ROLE], parts)})
 
 
 def run_cases(run: RunFolder) -> Ended:
@@ -89,9 +79,8 @@ def run_cases(run: RunFolder) -> Ended:
     with run.owned():
         try:
             bench = Bench.set_up()
-            record = run.read()
-            parts = [read_series(run.path / name) for name in _series_names(record)]
-            run_trials(bench, run, {"kernel": _kernel(record, parts)})
+            subject = run.read().subjects[ROLE]
+            run_trials(bench, run, {ROLE: obtain_subject(subject, kept_series(run, subject))})
             return conclude(run)
         except SeriesError as error:
             return conclude(run, rejection=reject(error))

@@ -36,9 +36,7 @@ from lab.workflow.campaigns import (
     preview_trials,
     run_trials,
 )
-
-SERIES_FOLDER = "series"
-"""Of a run: holds the copy of the series that is judged, under the name it came with."""
+from lab.workflow.subjects import keep_series, with_series
 
 SMOKE_CASE = "smoke/boot"
 
@@ -66,7 +64,7 @@ def start_validation(question: Question, options: Options) -> RunFolder:
         series = read_series(gather_series(question.series, kept, question.folder))
     record = _record(series, question, options)
     run = RunFolder.create(record)
-    files.write_whole(run.path / record.series, series.raw)
+    keep_series(run, record.subjects[PATCHED], [series])
     return run
 
 
@@ -77,12 +75,15 @@ def _record(series: Series, question: Question, options: Options) -> RunRecord:
     record = new_record("validate", series.name, catalog, chosen, (BASE, PATCHED), options)
     if question.each_patch:
         record = _with_steps(record, catalog.case(SMOKE_CASE), len(series.patches), options)
+    source = str(parse_source(base.source))
+    patched = with_series(source, options.kconfig, [series])
     return record.model_copy(
         update={
-            "series": f"{SERIES_FOLDER}/{series.path.name}",
+            "series": patched.mboxes[-1],
             "title": series.title,
-            "base_source": str(parse_source(base.source)),
+            "base_source": source,
             "base_choice": base.why,
+            "subjects": {BASE: with_series(source, options.kconfig, []), PATCHED: patched},
         }
     )
 

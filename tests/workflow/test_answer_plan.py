@@ -38,7 +38,7 @@ def boots(found: Planned) -> list[tuple[str, str, str]]:
 def test_each_kernel_with_each_series_is_a_role() -> None:
     """One name stands for the mbox of each release; kept copies are named below the run's folder."""
     found = planned(table(["debian:6.1", "debian:7.3"], ["stock", "prefault/pmd-size"], {"case": FIRST}))
-    subjects = found.record.subjects
+    subjects = found.subjects
     assert list(subjects) == [
         "debian-6.1",
         "debian-6.1+prefault.pmd-size",
@@ -58,7 +58,7 @@ def test_each_kernel_with_each_series_is_a_role() -> None:
 def test_series_onto_another_comes_with_it() -> None:
     """The revert is applied after what it reverts."""
     found = planned(table(["debian:6.1"], ["prefault/revert-pmd-size"], {"case": FIRST}))
-    (subject,) = found.record.subjects.values()
+    (subject,) = found.subjects.values()
     assert [name.rpartition("/")[2] for name in subject.mboxes] == ["pmd-size.mbox", "revert-pmd-size.mbox"]
 
 
@@ -108,7 +108,7 @@ def test_series_that_is_not_for_a_kernel_is_left_out() -> None:
     """Neither built nor booted, but told with the releases that it is for."""
     series = ["stock", "prefault/pmd-size", "huge-pte/unsafe-huge-pte"]
     found = planned(table(["debian:5.10", "debian:6.12"], series, {"case": FIRST}))
-    assert list(found.record.subjects) == ["debian-5.10", "debian-6.12", "debian-6.12+prefault.pmd-size"]
+    assert list(found.subjects) == ["debian-5.10", "debian-6.12", "debian-6.12+prefault.pmd-size"]
     assert found.record.topics[0].tables[0].left_out == (
         "Left out: pmd-size on 5.10; the series is for 6.1, 6.12, 7.2, 7.3.",
         "Left out: huge-pte/unsafe-huge-pte on 5.10, 6.12; the series is for 6.1.",
@@ -120,7 +120,7 @@ def test_kconfig_makes_another_kernel() -> None:
     plain = table(["source:6.12"], ["stock"], {"case": FIRST})
     debug = table(["source:6.12"], ["stock"], {"case": FIRST}, kconfig="lean+drm+debug")
     found = planned(plain, debug)
-    assert list(found.record.subjects) == ["source-6.12", "source-6.12_lean-drm-debug"]
+    assert list(found.subjects) == ["source-6.12", "source-6.12_lean-drm-debug"]
     assert found.record.topics[0].tables[1].rows[0].kernel == "source:6.12, lean+drm+debug"
 
 
