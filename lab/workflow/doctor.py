@@ -174,7 +174,8 @@ def unprivileged() -> Finding:
 
 def kvm(*, probe: bool) -> Finding:
     cost = (
-        "no time as a user feels it (clock real) and no guest exits; the virtual clock and counts are exact"
+        "no time as a user feels it (clock real); what needs KVM, as guest exits do, runs in the nested lab "
+        "host; the virtual clock and counts are exact"
     )
     obstacle = kvm_obstacle()
     if obstacle:
