@@ -10,8 +10,8 @@ with a cache of its own where that matters.
               configuration in a folder of its own; compiler caches are empty. The copy of the tree that the
               lab makes once, so that it never touches the user's, is timed apart: make is given one too
     change    (the default, 7 minutes the first time) one line of ttm_bo_vm.c: `lab validate HEAD~1..HEAD`,
-              with the cases that it chooses, to the verdict, against `make` for base and patched in turn plus the
-              guests it booted, by hand and as many at once; and the same command again, which builds nothing
+              with the cases that it chooses, to the verdict, against `make` for base and patched in turn plus
+              the guests it booted, by hand and as many at once; and the same command again: it builds nothing
 """
 
 from __future__ import annotations
