@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lab.errors import InfraError
 from lab.guest.prepare import driver_module, memory_manager
 from lab.kernel.kernel import Kernel, canonical
-from lab.kernel.planner import parse_config
-from lab.spec.models import Case, Gpu, Machine, Passthrough, Requires, module_of
+from lab.spec.models import Case, Graphics, Machine, Requires, module_of
 from lab.spec.versions import KernelRange
 
 
@@ -26,7 +23,7 @@ def skip_reason(case: Case, machine: Machine, kernel: Kernel) -> str:
     )
 
 
-def gpu_under_test(case: Case, machine: Machine, kernel: Kernel) -> Gpu | Passthrough | None:
+def gpu_under_test(case: Case, machine: Machine, kernel: Kernel) -> Graphics | None:
     """The machine's first GPU whose driver uses the memory manager that the case is about."""
     for gpu in machine.graphics:
         if case.memory_manager is None or memory_manager(gpu, kernel) == case.memory_manager:
@@ -40,17 +37,9 @@ def _unmet(requires: Requires | None, kernel: Kernel) -> str:
     why = f": {requires.reason}" if requires.reason else ""
     if requires.kernel is not None and not KernelRange.parse(requires.kernel).has(kernel.record.version):
         return f"needs Linux {requires.kernel}, this is {kernel.record.version}{why}"
-    if requires.config:
-        off = lacking_options(kernel, requires.config)
-        if off:
-            return f"needs {', '.join(f'CONFIG_{name}' for name in off)}{why}"
+    if requires.config and (off := kernel.options_off(requires.config)):
+        return f"needs {', '.join(f'CONFIG_{name}' for name in off)}{why}"
     return ""
-
-
-def lacking_options(kernel: Kernel, names: Iterable[str]) -> list[str]:
-    """Those of these options, without CONFIG_, that are neither y nor m in the kernel's configuration."""
-    values = parse_config(kernel.config.read_text(errors="replace"))
-    return [name for name in names if values.get(f"CONFIG_{name}", "n") not in ("y", "m")]
 
 
 def _undriven(machine: Machine, kernel: Kernel) -> str:

@@ -26,7 +26,6 @@ from lab.guest.guest import Boot
 from lab.guest.port import Messages, framed
 from lab.guest.prepare import Bench
 from lab.guest.privilege import udmabuf_obstacle
-from lab.host import host_kernel
 from lab.results.runfolder import write_record
 
 PORTS = Path("/sys/class/virtio-ports")
@@ -55,14 +54,7 @@ def command(argv: Sequence[str], seconds: float) -> bytes:
 
 def about() -> bytes:
     """What the lab must know of this host before it gives it a job."""
-    groups = Path("/sys/kernel/iommu_groups")
-    facts = {
-        "kernel": host_kernel(),
-        "kvm": kvm_obstacle(),
-        "udmabuf": udmabuf_obstacle(),
-        "iommu_groups": len(list(groups.iterdir())) if groups.is_dir() else 0,
-    }
-    return json.dumps(facts).encode()
+    return json.dumps({"kvm": kvm_obstacle(), "udmabuf": udmabuf_obstacle()}).encode()
 
 
 def answer(job: bytes) -> bytes:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab import log
-from lab.campaign.fitness import lacking_options
 from lab.campaign.inside import NO, OK, carry_out
 from lab.campaign.parcel import unpack
 from lab.campaign.trial import boot_of, boot_patience
@@ -135,7 +134,7 @@ class NestedHost:
             self._booted += 1
         folder.mkdir(parents=True)
         kernel = obtain(self._kernel_name, with_build=False)
-        if udmabuf and lacking_options(kernel, ["UDMABUF"]):
+        if udmabuf and kernel.options_off(["UDMABUF"]):
             kernel = obtain(UDMABUF_KERNEL, with_build=False)
         command = (sys.executable, "-m", SERVICE)
         machine = self._machine.model_copy(update={"memory": f"{-(-memory >> 20)}M"})

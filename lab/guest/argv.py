@@ -274,5 +274,6 @@ def sandbox_arguments() -> list[str]:
 
 
 def by_hand(launch: Launch, kernel: str, initrd: str) -> Launch:
-    """The same guest for a person's terminal: paths instead of inherited descriptors."""
-    return replace(launch, kernel=kernel, initrd=initrd, wiring=Wiring.by_hand())
+    """The same guest for a person's terminal: paths instead of inherited descriptors, and nothing at which it
+    would stop itself, for nobody lets it go on."""
+    return replace(launch, kernel=kernel, initrd=initrd, wiring=Wiring.by_hand(), spans=False)

@@ -21,9 +21,8 @@ ANSWER_SECONDS = 10.0
 MAX_MESSAGE = 64 << 10
 
 _CALL, _RETURN, _ERROR = 1, 2, 3
-_HEADER = struct.Struct(
-    "<cBBBIII"
-)  # byte order, type, flags, version; bytes of body, serial, bytes of fields
+# Byte order, type, flags, version; bytes of the body, serial, bytes of the fields.
+_HEADER = struct.Struct("<cBBBIII")
 _SIZE = struct.Struct("<HHiiII")  # width and height in mm, place, width and height in pixels
 _PATH, _INTERFACE, _MEMBER, _SIGNATURE = 1, 2, 3, 8
 _REPLY_SERIAL = re.compile(rb"\x05\x01u\x00(.{4})", re.DOTALL)

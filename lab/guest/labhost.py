@@ -100,12 +100,11 @@ def prepare_lab_host(bench: Bench, wanted: LabHost) -> Boot:
     )
     modules = [*machine_modules(wanted.machine, kernel), *NEEDED, *welcome]
     initramfs = pack(bench.userland("job"), kernel, modules, job)
-    image = kernel.vmlinux if kernel.vmlinux is not None else kernel.vmlinuz
     nonce = files.sha256_text(kernel.record.id, initramfs.digest, os.urandom(8))[:16]
     launch = Launch(
         qemu=bench.qemu.path,
         machine=wanted.machine,
-        kernel=str(image),
+        kernel=str(kernel.image),
         initrd="INITRD",
         command_line=kernel_command_line(Clock.FUNCTIONAL, "tcg", nonce, ("intel_iommu=on", *wanted.cmdline)),
         accelerator="tcg",
@@ -114,7 +113,7 @@ def prepare_lab_host(bench: Bench, wanted: LabHost) -> Boot:
         shares=shares,
         cpus=CPUS,
     )
-    return Boot(launch, image, initramfs, nonce)
+    return Boot(launch, kernel.image, initramfs, nonce)
 
 
 def _environment(bench: Bench) -> dict[str, str]:

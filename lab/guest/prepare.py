@@ -20,7 +20,7 @@ from lab.instrument.host_trace import sweep as trace_sweep
 from lab.kernel.kernel import Kernel
 from lab.results.models import Clock
 from lab.spec.loader import load
-from lab.spec.models import Case, Disk, Gpu, Image, Machine, Passthrough, size_in_bytes
+from lab.spec.models import Case, Disk, Graphics, Image, Machine, Passthrough
 from lab.workload.compile import build_workload
 
 SSH_MODULES = ("virtio_pci", "virtio_net")
@@ -77,12 +77,12 @@ class Bench:
         return userland_archive(name, load(files.shipped("images") / f"{name}.yaml", Image), self.init)
 
 
-def driver_module(gpu: Gpu | Passthrough, kernel: Kernel) -> str | None:
+def driver_module(gpu: Graphics, kernel: Kernel) -> str | None:
     """The module that drives the GPU on this kernel; None if the kernel has none."""
     return next((name for name in gpu.modules if kernel.has_module(name)), None)
 
 
-def memory_manager(gpu: Gpu | Passthrough, kernel: Kernel) -> str | None:
+def memory_manager(gpu: Graphics, kernel: Kernel) -> str | None:
     """What is behind the driver's BO mappings on this very kernel: "ttm", "shmem", or None if neither.
 
     Read from the driver's dependencies, because it changes with versions: bochs left TTM in 6.13.
@@ -135,12 +135,11 @@ def prepare_boot(
         *(SSH_MODULES if ssh_port is not None else ()),
     ]
     initramfs = pack(bench.userland("job" if ssh_port is None else "shell"), kernel, modules, job)
-    image = kernel.vmlinux if kernel.vmlinux is not None else kernel.vmlinuz
     nonce = _nonce(kernel, initramfs, clock, machine)
     launch = Launch(
         qemu=bench.qemu.path,
         machine=machine,
-        kernel=str(image),
+        kernel=str(kernel.image),
         initrd="INITRD",
         command_line=kernel_command_line(clock, choice.accelerator, nonce, extras.cmdline),
         accelerator=choice.accelerator,
@@ -152,7 +151,7 @@ def prepare_boot(
         spans=extras.spans,
         disks=tuple(DiskFile(one.bytes, one.bps, f"disk{n}") for n, one in enumerate(extras.disks)),
     )
-    return Boot(launch, image, initramfs, nonce)
+    return Boot(launch, kernel.image, initramfs, nonce)
 
 
 def with_passthrough(wanted: Passthrough, job: Job, clock: Clock) -> Job:
@@ -183,8 +182,7 @@ def host_firmware(patterns: Sequence[str], root: Path = Path("/lib/firmware")) -
 
 def guest_memory(case: Case, machine: Machine) -> int:
     """Bytes of the host's memory that a guest may come to fill."""
-    vram = [size_in_bytes(gpu.vram) for gpu in machine.gpus if gpu.vram is not None]
-    return size_in_bytes(case.on(machine).memory) + sum(vram) + sum(disk.bytes for disk in case.disks)
+    return case.on(machine).memory_bytes + sum(disk.bytes for disk in case.disks)
 
 
 def _nonce(kernel: Kernel, initramfs: Initramfs, clock: Clock, machine: Machine) -> str:

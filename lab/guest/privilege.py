@@ -15,7 +15,6 @@ from lab import files, proc
 from lab.errors import InfraError
 from lab.guest.argv import Launch
 from lab.guest.vfio.devices import group_node
-from lab.spec.models import size_in_bytes
 
 UNPRIVILEGED = "nobody"
 KVM_DEVICE = Path("/dev/kvm")
@@ -38,8 +37,7 @@ def confined(launch: Launch) -> Confinement:
     nodes = [UDMABUF_DEVICE] if launch.machine.shared_memory and UDMABUF_DEVICE.exists() else []
     if launch.machine.passthrough is None:
         return confine(launch.accelerator, nodes=nodes)
-    vram = [size_in_bytes(gpu.vram) for gpu in launch.machine.gpus if gpu.vram is not None]
-    memory = size_in_bytes(launch.machine.memory) + sum(vram) + FIRMWARE_MEMORY
+    memory = launch.machine.memory_bytes + FIRMWARE_MEMORY
     nodes.append(group_node(launch.machine.passthrough.device))
     return confine(launch.accelerator, nodes=nodes, locked=memory)
 

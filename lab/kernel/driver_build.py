@@ -27,7 +27,6 @@ from lab.kernel.fit import (
     vermagic,
 )
 from lab.kernel.kernel import Ground, Kernel, OpenGround, OwnModule, canonical, module_info, module_name
-from lab.kernel.planner import parse_config
 from lab.kernel.sandbox import Sandbox
 from lab.spec.drivers import Driver
 
@@ -51,9 +50,9 @@ def _own_module(kernel: Kernel, driver: Driver) -> OwnModule:
     if driver.kernels is not None and not driver.kernels.has(kernel.record.version):
         wanted = driver.kernels.text
         return OwnModule(None, reason=f"the lab's {driver.name} is for Linux {wanted}, not {release}")
-    values = parse_config(kernel.config.read_text(errors="replace")) if driver.config else {}
-    if off := [f"CONFIG_{one}" for one in driver.config if values.get(f"CONFIG_{one}", "n") == "n"]:
-        return OwnModule(None, reason=f"the lab's {driver.name} needs {', '.join(off)}, not set in {release}")
+    if driver.config and (off := kernel.options_off(driver.config)):
+        named = ", ".join(f"CONFIG_{name}" for name in off)
+        return OwnModule(None, reason=f"the lab's {driver.name} needs {named}, not set in {release}")
     if kernel.ground is None:
         why = "the lab has neither headers nor objects of it"
         return OwnModule(None, reason=f"the lab's {driver.name} cannot be built for {release}: {why}")

@@ -15,6 +15,7 @@ from typing import Protocol
 from lab import files, proc
 from lab.errors import InfraError, UserError, did_you_mean
 from lab.kernel.packages import Package
+from lab.kernel.planner import parse_config
 from lab.kernel.suites import Suite
 from lab.results.models import KernelRecord
 
@@ -41,6 +42,16 @@ class Kernel:
     @cached_property
     def modules(self) -> ModuleTree:
         return ModuleTree.read(self.root / "lib/modules" / self.record.release)
+
+    @property
+    def image(self) -> Path:
+        """What QEMU enters."""
+        return self.vmlinux if self.vmlinux is not None else self.vmlinuz
+
+    def options_off(self, names: Iterable[str]) -> list[str]:
+        """Those of these options, without CONFIG_, that are neither y nor m in its configuration."""
+        values = parse_config(self.config.read_text(errors="replace"))
+        return [name for name in names if values.get(f"CONFIG_{name}", "n") not in ("y", "m")]
 
     def has_module(self, name: str) -> bool:
         """Is it there, as a file or built in?"""

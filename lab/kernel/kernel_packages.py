@@ -41,6 +41,11 @@ class KernelPackages(Record):
         return (self.image, *self.parts)
 
     @property
+    def tools(self) -> list[Package]:
+        """What modules from outside are built with, as far as it is to be had."""
+        return [one for one in (self.headers, self.headers_common, self.kbuild) if one is not None]
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Which of the parts needed for building modules are not to be had in this version."""
         parts = {

@@ -52,10 +52,9 @@ def packaged_kernel(source: Packaged, *, with_build: bool) -> Kernel:
             hint="`lab list kernels --available` shows which kernels are complete",
         )
     root = PackageRoot()
-    build = [p for p in (packages.headers, packages.headers_common, packages.kbuild) if p is not None]
-    _fetch(root, packages, build if with_build else [])
+    _fetch(root, packages, packages.tools if with_build else [])
     with ThreadPoolExecutor(2) as pool:  # unpacking is bound by one core each
-        headers = pool.submit(_headers_folder, root, build) if with_build else None
+        headers = pool.submit(_headers_folder, root, packages.tools) if with_build else None
         kernel = _kernel(root, packages)
         if headers is None:
             return kernel
@@ -67,13 +66,12 @@ def kernel_headers(source: Packaged) -> tuple[Path, Suite | None]:
     """What modules from outside are built with: headers and kbuild tools, and the suite whose compiler goes
     with them; None: the host's. UserError if the archive lacks them in the version of the image."""
     packages = resolve(source, with_build=True)
-    build = [p for p in (packages.headers, packages.headers_common, packages.kbuild) if p is not None]
     if missing := [name for name in packages.missing if name != "source"]:
         raise UserError(f"the archive has no {', '.join(missing)} of Linux {packages.version}")
     root = PackageRoot()
-    if not _folder_of(*build).exists():
-        root.fetch_all(build)
-    return _headers_folder(root, build), _suite_of(packages)
+    if not _folder_of(*packages.tools).exists():
+        root.fetch_all(packages.tools)
+    return _headers_folder(root, packages.tools), _suite_of(packages)
 
 
 def _suite_of(packages: KernelPackages) -> Suite | None:

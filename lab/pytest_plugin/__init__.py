@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 OPTIONS = ("lab_kernel", "lab_kconfig", "lab_machine", "lab_clock", "lab_accel")
 CASE_FOLDERS = "faultlab_cases"
-ANSWER = "answer.yaml"  # of a topic: what `lab answer` runs, and no case
-NO_TOPICS = ("machines", "include", "driver")  # folders of a testcases tree that hold no cases
 
 GUEST: pytest.StashKey[LabGuest] = pytest.StashKey()
 """The guest that a test uses; its kernel log belongs to the test's result."""
@@ -77,6 +75,8 @@ def _is_case(path: Path, parent: pytest.Collector) -> bool:
         return True
     if not any(config.getoption(option) for option in OPTIONS):
         return False
+    from lab.spec.catalog import ANSWER, NO_TOPICS
+
     if path.name == ANSWER:
         return False
     in_tree = path.parent.parent.name == "testcases" and path.parent.name not in NO_TOPICS

@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.report.timeline_files import BadTimeline, HostClock, Recorded, Ticks
 from lab.results.trace_text import Event, Trace
@@ -186,7 +186,7 @@ def _exits(trace: Trace, thread: int, axis: _Axis) -> tuple[tuple[Exit, ...], li
         elif event.name == "kvm_entry":
             entered = time
             if begun is not None:
-                exits[-1] = Exit(begun.begin, time, begun.reason, begun.touch, begun.address, begun.write)
+                exits[-1] = replace(begun, end=time)
             begun = None
     return tuple(exits), in_guest
 
@@ -195,7 +195,7 @@ def _with_fault(one: Exit, event: Event) -> Exit:
     fault = _NESTED_FAULT.search(event.text)
     if fault is None:
         raise _odd(event)
-    return Exit(one.begin, one.end, one.reason, one.touch, int(fault[1], 16), bool(int(fault[2], 16) & WRITE))
+    return replace(one, address=int(fault[1], 16), write=bool(int(fault[2], 16) & WRITE))
 
 
 def _host_faults(trace: Trace, vcpu: int, axis: _Axis, exits: Sequence[Exit]) -> tuple[HostFault, ...]:
@@ -208,10 +208,7 @@ def _host_faults(trace: Trace, vcpu: int, axis: _Axis, exits: Sequence[Exit]) ->
         time = axis.of_host(event.time)
         if event.name == "host_fault_done" and running.get(event.thread):
             at = running[event.thread].pop()
-            one = found[at]
-            found[at] = HostFault(
-                one.begin, time, one.address, one.for_guest, one.thread, one.touch, one.exit
-            )
+            found[at] = replace(found[at], end=time)
         elif event.name == ("host_fault" if probed else "page_fault_user"):
             match = (_PROBED if probed else _ADDRESS).search(event.text)
             if match is None:

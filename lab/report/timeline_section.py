@@ -11,7 +11,7 @@ from lab.report.findings import Findings
 from lab.report.timeline import NESTED, Timeline, build
 from lab.report.timeline_files import TICKS_FILE, BadTimeline, read_recorded
 from lab.report.timeline_svg import close_up, drawing
-from lab.report.timeline_trace import accelerator, trust
+from lab.report.timeline_trace import accelerator, clock_of, trust
 from lab.results.models import Trial
 
 MAX_TIMELINES = 12
@@ -108,9 +108,8 @@ def busiest(timeline: Timeline) -> list[Row]:
 
 def _notes(timeline: Timeline, trial: Trial) -> list[str]:
     environment = trial.environment
-    clock = environment.clock if environment is not None else trial.clock
     under = accelerator(environment) if environment is not None else "an unknown accelerator"
-    notes = [f"Clock {clock}, under {under}: {trust(timeline, trial)}."]
+    notes = [f"Clock {clock_of(trial)}, under {under}: {trust(timeline, trial)}."]
     if timeline.exits is not None:
         notes.append(
             f"{timeline.without_touch:,} of {len(timeline.exits):,} exits came from no touch: "

@@ -35,7 +35,7 @@ def facts(timeline: Timeline, trial: Trial) -> dict[str, str]:
         "case": trial.case,
         "machine": trial.machine,
         "kernel": trial.kernel,
-        "clock": str(_clock(trial)),
+        "clock": str(clock_of(trial)),
         "unit": f"1 us on the axis is 1,000 {timeline.unit}",
         "trust": trust(timeline, trial),
     }
@@ -57,17 +57,18 @@ def trust(timeline: Timeline, trial: Trial) -> str:
     own = "tracing itself takes a part of each"
     if timeline.unit == "insn":
         return f"order and lengths are exact, in guest instructions; {own}"
-    if _clock(trial) == "functional":
+    if clock_of(trial) == "functional":
         return "the order is true; lengths are wall time under emulation, and are not judged"
     return f"wall time; {own}"
 
 
-def _clock(trial: Trial) -> str:
+def clock_of(trial: Trial) -> str:
+    """The clock that it really ran on; before it ran, the one that was planned."""
     return str(trial.environment.clock if trial.environment is not None else trial.clock)
 
 
 def _names(timeline: Timeline, trial: Trial) -> list[Entry]:
-    where = f"clock {_clock(trial)}"
+    where = f"clock {clock_of(trial)}"
     if trial.environment is not None:
         where += f", {accelerator(trial.environment)}"
     tracks = [(GUEST, TOUCHES, "touches"), (GUEST, FAULTS, "guest faults")]

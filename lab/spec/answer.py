@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -191,34 +190,26 @@ def names_of(index: SeriesIndex) -> set[str]:
     return {f"{topic}/{match['stem']}" for name in index.series if (match := _VARIANT.fullmatch(name))}
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The mboxes that make a plain kernel of some release one with a series, in order."""
-
-    mboxes: tuple[Path, ...]
-
-
-def series_for(indexes: Iterable[SeriesIndex], name: str, release: str) -> Chosen | None:
-    """Of the mboxes that are the series `name`, the one for a release such as "6.12"; None: there is none."""
+def _variants(indexes: Iterable[SeriesIndex], name: str) -> Iterator[tuple[SeriesIndex, str]]:
+    """The mboxes that are the series `name`, each with its folder's index."""
     topic, _, stem = name.partition("/")
     for index in indexes:
         if index.folder.parent.name == topic:
-            for mbox, about in index.series.items():
-                match = _VARIANT.fullmatch(mbox)
-                if match and match["stem"] == stem and release in about.versions:
-                    return Chosen(index.to_apply(mbox))
+            for mbox in index.series:
+                if (match := _VARIANT.fullmatch(mbox)) and match["stem"] == stem:
+                    yield index, mbox
+
+
+def series_for(indexes: Iterable[SeriesIndex], name: str, release: str) -> tuple[Path, ...] | None:
+    """The mboxes that make a plain kernel of a release such as "6.12" one with the series `name`, in order;
+    None: the series is not for it."""
+    for index, mbox in _variants(indexes, name):
+        if release in index.series[mbox].versions:
+            return index.to_apply(mbox)
     return None
 
 
 def releases_of(indexes: Iterable[SeriesIndex], name: str) -> tuple[str, ...]:
     """The releases that a series is for, oldest first."""
-    topic, _, stem = name.partition("/")
-    found = {
-        version
-        for index in indexes
-        if index.folder.parent.name == topic
-        for mbox, about in index.series.items()
-        if (match := _VARIANT.fullmatch(mbox)) and match["stem"] == stem
-        for version in about.versions
-    }
+    found = {version for index, mbox in _variants(indexes, name) for version in index.series[mbox].versions}
     return tuple(sorted(found, key=lambda version: tuple(map(int, version.split(".")))))

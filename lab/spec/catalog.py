@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lab import files
 from lab.errors import InfraError, SpecError, UserError, did_you_mean
@@ -31,13 +31,14 @@ from lab.spec.expectations import Expectations, load_expectations
 from lab.spec.loader import load, load_document, shown, spec_error
 from lab.spec.models import Case, Machine, Passthrough, module_of
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
 Found = Mapping[str, M | SpecError]
 """By name: what a file declares, or what is wrong with it."""
 
 PLACEHOLDERS = ("driver",)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_NO_TOPICS = {"machines", "include", "driver", "expectations"}
+NO_TOPICS = frozenset({"machines", "include", "driver", "expectations"})
+"""Folders of a testcases tree that hold no cases."""
 
 ANSWER = "answer.yaml"
 """The file of a topic that declares its tables."""
@@ -53,7 +54,7 @@ class Catalog:
     root: Path
     _machines: Found[Machine]
     _cases: Found[Case]
-    _drivers: Mapping[str, Driver | SpecError] = field(default_factory=dict)
+    _drivers: Found[Driver] = field(default_factory=dict)
 
     @classmethod
     def load(cls, root: Path | None = None) -> Catalog:
@@ -68,12 +69,13 @@ class Catalog:
         for path in sorted(root.glob("machines/*.yaml")):
             machines[path.stem] = _load_or_error(_load_machine, path)
         drivers: dict[str, Driver | SpecError] = {}
+        load_one = functools.partial(load_driver, include=root / "include")
         for folder in sorted(path.parent for path in root.glob("driver/*/Kbuild")):
-            drivers[folder.name] = _driver_or_error(folder, root / "include")
+            drivers[folder.name] = _load_or_error(load_one, folder)
         catalog = cls(root, machines, {}, drivers)
         cases: dict[str, Case | SpecError] = {}
         for path in sorted(root.glob("*/*.yaml")):
-            if path.parent.name not in _NO_TOPICS and path.name != ANSWER:
+            if path.parent.name not in NO_TOPICS and path.name != ANSWER:
                 name = f"{path.parent.name}/{path.stem}"
                 cases[name] = _load_or_error(functools.partial(catalog._load_case, name=name), path)
         return cls(root, machines, cases, drivers)
@@ -186,13 +188,6 @@ def _load_or_error(loader: Callable[[Path], M], path: Path) -> M | SpecError:
         return error
     except UserError as error:  # unreadable
         return SpecError([error.message])
-
-
-def _driver_or_error(folder: Path, include: Path) -> Driver | SpecError:
-    try:
-        return load_driver(folder, include)
-    except SpecError as error:
-        return error
 
 
 def _load_machine(path: Path) -> Machine:

@@ -188,18 +188,15 @@ class Case(Declared):
         return machine if self.memory is None else machine.model_copy(update={"memory": self.memory})
 
 
-class Gpu(Declared):
-    """One emulated graphics device."""
+class Graphics(Declared):
+    """A graphics device of the guest's, and what drives it there."""
 
-    device: Name = Field(description="QEMU's -device name")
+    device: str
     options: dict[str, str | int | bool] = Field(
-        default_factory=dict, description="further -device properties"
+        default_factory=dict, description="further properties of QEMU's -device"
     )
     driver: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")] = Field(
         description="the name that the DRM driver gives itself (DRM_IOCTL_VERSION)"
-    )
-    vram: Size | None = Field(
-        None, description="memory of the host that the device takes as its property memdev (ivshmem-plain)"
     )
     modules: tuple[str, ...] = Field(
         min_length=1,
@@ -211,20 +208,19 @@ class Gpu(Declared):
     )
 
 
-class Passthrough(Declared):
+class Gpu(Graphics):
+    """One emulated graphics device."""
+
+    device: Name = Field(description="QEMU's -device name")
+    vram: Size | None = Field(
+        None, description="memory of the host that the device takes as its property memdev (ivshmem-plain)"
+    )
+
+
+class Passthrough(Graphics):
     """A device of the host's own that the guest gets, through VFIO (docs/vfio.md)."""
 
     device: PciName = Field(description="its PCI address, or vendor:device where the host has one of them")
-    options: dict[str, str | int | bool] = Field(
-        default_factory=dict, description="further properties of QEMU's -device vfio-pci"
-    )
-    driver: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")] = Field(
-        description="the name that the DRM driver gives itself (DRM_IOCTL_VERSION)"
-    )
-    modules: tuple[str, ...] = Field(
-        min_length=1, description="kernel modules that drive it in the guest; the first that the kernel has"
-    )
-    bus_modules: tuple[str, ...] = Field((), description="modules that are loaded before")
     firmware: tuple[FirmwarePath, ...] = Field(
         (), description="files, or patterns of files, of the host's /lib/firmware that the guest gets"
     )
@@ -269,9 +265,15 @@ class Machine(Declared):
         return self._path
 
     @property
-    def graphics(self) -> tuple[Gpu | Passthrough, ...]:
+    def graphics(self) -> tuple[Graphics, ...]:
         """All GPUs, the passed-through one first: it is what the machine is for."""
         return (*filter(None, (self.passthrough,)), *self.gpus)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the host's memory that are the guest's: its own, and what its GPUs take."""
+        vram = (size_in_bytes(gpu.vram) for gpu in self.gpus if gpu.vram is not None)
+        return size_in_bytes(self.memory) + sum(vram)
 
 
 class Image(Declared):

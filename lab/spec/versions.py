@@ -52,5 +52,10 @@ def upstream_version(text: str) -> Version:
     return _numbers(match[0] + ".0" * (2 - match[0].count("."))) if match else ()
 
 
+def release_line(version: str) -> str:
+    """`6.12` of 6.12.43-1: what a stable series of the kernel is called by."""
+    return ".".join(map(str, upstream_version(version)[:2]))
+
+
 def _numbers(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))

@@ -37,7 +37,7 @@ from lab.workflow.campaigns import (
     note_interruption,
     open_campaign,
 )
-from lab.workflow.subjects import SERIES_FOLDER, kept_series, obtain_subject
+from lab.workflow.subjects import SERIES_FOLDER, kept_series, obtain_subject, subject_of
 
 TABLES_FOLDER = "answers"
 """Of a run: holds the tables of each topic, as they were written into its README."""
@@ -84,7 +84,7 @@ def plan(names: Sequence[str], *, everything: bool) -> Planned:
     indexes = shipped_indexes(catalog.root)
     answers = {name: load_answer(catalog, name, indexes) for name in wanted}
     for name in wanted:
-        readme = _readme(catalog, name)
+        readme = _readme(name)
         check_markers(_read(readme), name=shown(readme))
     return plan_answers(catalog, indexes, answers, folder=SERIES_FOLDER)
 
@@ -154,13 +154,13 @@ def trials_of(topic: TopicAnswer, plan: Sequence[PlannedTrial]) -> list[PlannedT
 
 def _obtain_all(run: RunFolder, topic: TopicAnswer, kernels: dict[str, Kernel]) -> list[str]:
     """Add the topic's kernels to `kernels`, each obtained once in a run; a sentence for each that is not."""
-    subjects = run.read().subjects
     lacking = []
     for role in topic.roles:
         if role in kernels:
             continue
         try:
-            kernels[role] = obtain_subject(subjects[role], kept_series(run, subjects[role]))
+            subject = subject_of(run, role)
+            kernels[role] = obtain_subject(subject, kept_series(run, subject))
         except Interrupted:
             raise
         except LabError as error:
@@ -190,7 +190,7 @@ def _concluded(run: RunFolder, topic: TopicAnswer, lacking: Sequence[str], start
 
 def _publish(topic: str, block: str) -> Path | None:
     """Write the tables into the topic's README; None if the tree is installed, or not ours to write."""
-    readme = _readme(Catalog.load(), topic)
+    readme = _readme(topic)
     if not writable(readme):
         return None
     files.write_whole(readme, with_answer(_read(readme), block, name=shown(readme)))
@@ -202,8 +202,8 @@ def writable(readme: Path) -> bool:
     return "_shipped" not in readme.parts and os.access(readme, os.W_OK) and os.access(readme.parent, os.W_OK)
 
 
-def _readme(catalog: Catalog, topic: str) -> Path:
-    return catalog.root / topic / "README.md"
+def _readme(topic: str) -> Path:
+    return files.shipped("testcases") / topic / "README.md"
 
 
 def _read(readme: Path) -> str:

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from lab.campaign.plan import plan_trials
 from lab.errors import InfraError
-from lab.kernel.archive import available, resolve
+from lab.kernel.archive import available
 from lab.kernel.kernel_packages import KernelPackages
-from lab.kernel.sources import Packaged, SourcePackage, parse_source
 from lab.results.answer import AnswerRecord, ToldColumn, ToldRow, ToldTable, TopicAnswer
 from lab.results.models import Clock, PlannedTrial, Subject
 from lab.spec.answer import NEWEST, STOCK, Answer, Column, RowCase, Table, releases_of, series_for
 from lab.spec.catalog import Catalog
 from lab.spec.models import Case
 from lab.spec.series_index import SeriesIndex
-from lab.spec.versions import upstream_version
+from lab.spec.versions import release_line
+from lab.workflow.patched import release_of
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Planner:
         if series == STOCK:
             self.subjects.setdefault(role, Subject(kernel=source, kconfig=kconfig))
             return role
-        chosen = series_for(self.indexes, series, release_of(source))
-        if chosen is None:
+        mboxes = series_for(self.indexes, series, release_of(source))
+        if mboxes is None:
             return None
-        kept = {f"{self.folder}/{_word(series)}/{path.name}": path for path in chosen.mboxes}
+        kept = {f"{self.folder}/{_word(series)}/{path.name}": path for path in mboxes}
         self.mboxes |= kept
         role = f"{role}+{_word(series)}"
         self.subjects.setdefault(
@@ -158,23 +158,12 @@ def real_name(kernel: str) -> str:
     if found is None:
         hint = "`lab list kernels --available` shows all"
         raise InfraError("the archive has no kernel that is whole", hint=hint)
-    return f"debian:{_release(found.version)}"
+    return f"debian:{release_line(found.version)}"
 
 
 def newest_usable(kernels: Iterable[KernelPackages]) -> KernelPackages | None:
     """Of kernels in the order of `available`: not a release candidate, can be booted and built for."""
     return next((k for k in kernels if not k.lost and not k.missing and "~rc" not in k.version), None)
-
-
-def release_of(source: str) -> str:
-    """The release, such as "6.12", of a kernel that an answer may name."""
-    parsed = parse_source(source)
-    assert isinstance(parsed, Packaged | SourcePackage)  # the model lets nothing else in
-    return _release(parsed.wanted or resolve(Packaged()).version)
-
-
-def _release(version: str) -> str:
-    return ".".join(map(str, upstream_version(version)[:2]))
 
 
 def _label(source: str, kconfig: str) -> str:

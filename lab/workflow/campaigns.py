@@ -18,13 +18,13 @@ from lab.campaign.fitness import skip_reason
 from lab.campaign.nested import NestedHost, nested_host
 from lab.campaign.plan import plan_trials
 from lab.campaign.probe import choose
-from lab.campaign.trial import job_of
+from lab.campaign.trial import boot_of
 from lab.campaign.work import Work
 from lab.errors import InfraError, Interrupted, UserError
 from lab.guest.accelerator import Choice, Policy, without_probe
 from lab.guest.argv import qemu_argv
 from lab.guest.guest import write_command
-from lab.guest.prepare import Bench, Extras, prepare_boot
+from lab.guest.prepare import Bench
 from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel
 from lab.kernel.obtain import KCONFIG
@@ -242,9 +242,7 @@ def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel
             "kvm", "if the probing boot succeeds"
         )
         work = Work(planned, case, machine, kernel, choice, program, timeline=record.timeline)
-        boot = prepare_boot(
-            bench, machine, kernel, job_of(work), clock=planned.clock, choice=choice, extras=Extras.of(case)
-        )
+        boot = boot_of(bench, work)
         folder = root / planned.key
         folder.mkdir(parents=True)
         write_command(boot, folder)

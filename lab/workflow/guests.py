@@ -74,9 +74,8 @@ class Prepared:
     @property
     def gdb_line(self) -> str:
         """What to type in another terminal when the guest waits for a debugger."""
-        image = self.kernel.vmlinux or self.kernel.vmlinuz
         port = (self.boot.launch.gdb or "").rpartition(":")[2]
-        return proc.quoted(["gdb", str(image), "-ex", f"target remote 127.0.0.1:{port}"])
+        return proc.quoted(["gdb", str(self.kernel.image), "-ex", f"target remote 127.0.0.1:{port}"])
 
 
 def prepare_guest(wanted: Wanted) -> Prepared:

@@ -14,7 +14,7 @@ from lab.kernel.series import Series, read_series
 from lab.kernel.sources import Packaged, SourcePackage, Tree, parse_source, version_of
 from lab.spec.answer import names_of, releases_of, series_for
 from lab.spec.series_index import shipped_indexes
-from lab.spec.versions import upstream_version
+from lab.spec.versions import release_line
 
 SHIPPED = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9.-]*")
 
@@ -40,15 +40,15 @@ def _shipped(name: str, kernel: str) -> tuple[Series, ...]:
         raise UserError(
             f"there is neither a file nor a shipped series {name}", hint=did_you_mean(name, known)
         )
-    release = _release(kernel)
-    chosen = series_for(indexes, name, release)
-    if chosen is None:
+    release = release_of(kernel)
+    mboxes = series_for(indexes, name, release)
+    if mboxes is None:
         raise UserError(f"{name} is for {', '.join(releases_of(indexes, name))}, and {kernel} is {release}")
-    return tuple(read_series(path) for path in chosen.mboxes)
+    return tuple(read_series(path) for path in mboxes)
 
 
-def _release(kernel: str) -> str:
-    """The release, such as "6.12", of a kernel that is not at hand yet."""
+def release_of(kernel: str) -> str:
+    """The release, such as "6.12", of a kernel that is not at hand yet. UserError if that is not known."""
     source = parse_source(kernel)
     version: str | None = None
     if isinstance(source, Packaged | SourcePackage):
@@ -59,4 +59,4 @@ def _release(kernel: str) -> str:
         raise UserError(
             f"which variant of the series fits {kernel} is not known", hint="name the series by its mbox"
         )
-    return ".".join(map(str, upstream_version(version)[:2]))
+    return release_line(version)

@@ -28,7 +28,7 @@ from lab.workflow.campaigns import (
     run_trials,
 )
 from lab.workflow.patched import find_series
-from lab.workflow.subjects import keep_series, kept_series, obtain_subject, with_series
+from lab.workflow.subjects import keep_series, kept_series, obtain_subject, subject_of, with_series
 
 ROLE = "kernel"
 """Of the only kernel of such a run."""
@@ -79,7 +79,7 @@ def run_cases(run: RunFolder) -> Ended:
     with run.owned():
         try:
             bench = Bench.set_up()
-            subject = run.read().subjects[ROLE]
+            subject = subject_of(run, ROLE)
             run_trials(bench, run, {ROLE: obtain_subject(subject, kept_series(run, subject))})
             return conclude(run)
         except SeriesError as error:

@@ -22,6 +22,7 @@ from lab.workflow.campaigns import (
     note_interruption,
     open_campaign,
 )
+from lab.workflow.subjects import with_series
 
 ROLE = "kernel"
 
@@ -69,7 +70,8 @@ def open_session(
     record = new_record("run", kernel, catalog, list(cases.values()), (ROLE,), options)
     chosen = {(case.name, machine) for case, machine in wanted}
     plan = tuple(planned for planned in record.plan if (planned.case, planned.machine) in chosen)
-    asked = {"base_source": source, "title": source, "plan": plan}
+    subjects = {ROLE: with_series(source, options.kconfig, ())}
+    asked = {"base_source": source, "title": source, "plan": plan, "subjects": subjects}
     run = RunFolder.create(record.model_copy(update=asked))
     with run.owned(), lab_host(bench, run) as host:
         yield CaseSession(run, open_campaign(bench, run, kernels, host))

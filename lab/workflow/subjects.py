@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lab import files
+from lab.errors import UserError
 from lab.kernel.kernel import Kernel
 from lab.kernel.obtain import KCONFIG, obtain, obtain_steps
 from lab.kernel.series import Series, joined, read_series
@@ -22,6 +23,17 @@ def with_series(kernel: str, kconfig: str, parts: Sequence[Series]) -> Subject:
     return Subject(
         kernel=kernel, kconfig=kconfig, series=parts[-1].name if parts else "", mboxes=tuple(names)
     )
+
+
+def subject_of(run: RunFolder, role: str) -> Subject:
+    """What a kernel of the run was asked for as. UserError if the run does not say."""
+    found = run.read().subjects.get(role)
+    if found is None:
+        raise UserError(
+            f"{run.path.name} does not say which kernel `{role}` is: it cannot be gone on with",
+            hint="run the same command again",
+        )
+    return found
 
 
 def keep_series(run: RunFolder, subject: Subject, parts: Sequence[Series]) -> None:

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from stand_ins import kernel, trial
 
 from lab.campaign.execute import BrokenBoots, missing
-from lab.kernel.kernel import Kernel
-from lab.results.models import Clock, KernelRecord, Outcome, PlannedTrial, RunRecord, Trial
+from lab.results.models import Clock, Outcome, PlannedTrial, RunRecord, Trial
 from lab.results.runfolder import RunFolder, write_record
 
 PLAN = tuple(
@@ -18,30 +16,6 @@ PLAN = tuple(
     )
     for number in range(1, 5)
 )
-
-
-def trial(
-    number: int, outcome: Outcome, *, kernel: str = "k1", machine: str = "qxl", stage: str = "run"
-) -> Trial:
-    return Trial(
-        key=f"000{number}-case",
-        number=number,
-        case="a/b",
-        case_digest="",
-        kernel=kernel,
-        role="kernel",
-        machine=machine,
-        clock=Clock.VIRTUAL,
-        outcome=outcome,
-        stage=stage,
-    )
-
-
-def kernel(name: str) -> Kernel:
-    record = KernelRecord(
-        id=name, name=name, release="", version="", source="", image_sha256="", config_sha256="", compiler=""
-    )
-    return Kernel(record=record, vmlinuz=Path(), vmlinux=None, root=Path(), config=Path())
 
 
 @pytest.fixture
@@ -77,10 +51,10 @@ def test_broken_boot_is_known_for_kernel_and_machine(outcome: Outcome) -> None:
     """What kept a kernel from booting on a machine is told for that kernel on that machine, and no other."""
     broken = BrokenBoots()
     broken.note(trial(7, outcome, stage="boot"))
-    why = broken.why(kernel("k1"), "qxl")
+    why = broken.why(kernel(id="k1"), "qxl")
     assert why == f"not run: this kernel does not boot on qxl ({outcome} in trial 7)"
-    assert broken.why(kernel("k1"), "bochs") == ""
-    assert broken.why(kernel("k2"), "qxl") == ""
+    assert broken.why(kernel(id="k1"), "bochs") == ""
+    assert broken.why(kernel(id="k2"), "qxl") == ""
 
 
 @pytest.mark.parametrize(
@@ -91,7 +65,7 @@ def test_other_ends_do_not_condemn_a_kernel(outcome: Outcome, stage: str) -> Non
     """A crash in the run, a failure of the lab or a skipped trial says nothing about the next boot."""
     broken = BrokenBoots()
     broken.note(trial(1, outcome, stage=stage))
-    assert broken.why(kernel("k1"), "qxl") == ""
+    assert broken.why(kernel(id="k1"), "qxl") == ""
 
 
 def test_first_broken_boot_is_the_one_that_is_named() -> None:
@@ -99,4 +73,4 @@ def test_first_broken_boot_is_the_one_that_is_named() -> None:
     broken = BrokenBoots()
     broken.note(trial(2, Outcome.CRASH, stage="boot"))
     broken.note(trial(1, Outcome.TIMEOUT, stage="boot"))
-    assert "(CRASH in trial 2)" in broken.why(kernel("k1"), "qxl")
+    assert "(CRASH in trial 2)" in broken.why(kernel(id="k1"), "qxl")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from stand_ins import kernel
 
 from lab.campaign import executor
 from lab.campaign.executor import Executor, ExecutorName
@@ -14,8 +15,7 @@ from lab.campaign.work import Work
 from lab.guest.accelerator import Choice
 from lab.guest.prepare import Bench
 from lab.guest.qemu import Qemu
-from lab.kernel.kernel import Kernel
-from lab.results.models import Clock, KernelRecord, PlannedTrial
+from lab.results.models import Clock, PlannedTrial
 from lab.spec.models import Case, Machine, Passthrough
 
 KVM, TCG = Choice("kvm", "it boots"), Choice("tcg", "this host has no /dev/kvm")
@@ -83,11 +83,7 @@ def test_machine_with_a_device_that_is_not_here(
 
 def work(clock: Clock, choice: Choice, *, nested: bool = False) -> Work:
     planned = PlannedTrial(number=1, key="k", case="a/b", role="kernel", machine="qxl", clock=clock)
-    record = KernelRecord(
-        id="k", name="k", release="", version="", source="", image_sha256="", config_sha256="", compiler=""
-    )
-    kernel = Kernel(record=record, vmlinuz=Path(), vmlinux=None, root=Path(), config=Path())
-    return Work(planned, case(exits=True), Machine(title="m"), kernel, choice, None, nested=nested)
+    return Work(planned, case(exits=True), Machine(title="m"), kernel(), choice, None, nested=nested)
 
 
 def test_exits_are_counted_under_kvm_alone() -> None:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import pytest
+import stand_ins
 
 from lab.campaign.expected import skip_expected, with_expectation
-from lab.results.models import Check, Clock, Outcome, Splat, Trial
+from lab.results.models import Check, Outcome, Splat, Trial
 from lab.spec.expectations import Expectation, Expectations, Kind
 from lab.spec.versions import KernelRange
 
@@ -19,15 +20,7 @@ def known(kind: Kind, check: str = "") -> Expectations:
 
 
 def trial(outcome: Outcome, *bad: str, good: str = "other", splats: tuple[Splat, ...] = ()) -> Trial:
-    return Trial(
-        key="k",
-        number=1,
-        case="a/b",
-        case_digest="",
-        kernel="k1",
-        role="kernel",
-        machine="qxl",
-        clock=Clock.VIRTUAL,
+    return stand_ins.trial(
         outcome=outcome,
         reason="" if outcome is Outcome.PASS else "it did",
         splats=splats,

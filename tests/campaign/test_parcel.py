@@ -8,26 +8,16 @@ import os
 from pathlib import Path
 
 import pytest
+import stand_ins
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.campaign import parcel
 from lab.campaign.parcel import MAGIC, ParcelError, pack, unpack
 from lab.errors import InfraError
-from lab.results.models import Clock, Outcome, Trial
 from lab.results.runfolder import write_record
 
-TRIAL = Trial(
-    key="0001-smoke.boot-qxl-kernel",
-    number=1,
-    case="smoke/boot",
-    case_digest="d",
-    kernel="k",
-    role="kernel",
-    machine="qxl",
-    clock=Clock.FUNCTIONAL,
-    outcome=Outcome.PASS,
-)
+TRIAL = stand_ins.trial()
 
 
 @pytest.fixture

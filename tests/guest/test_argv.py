@@ -6,23 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from stand_ins import launch
 
-from lab.guest.argv import Accelerator, DiskFile, Launch, Wiring, by_hand, kernel_command_line, qemu_argv
+from lab.guest.argv import Accelerator, DiskFile, by_hand, kernel_command_line, qemu_argv
 from lab.results.models import Clock
 from lab.spec.models import Gpu, Machine
 
 QXL = Gpu(device="qxl-vga", driver="qxl", modules=("qxl",))
 BOCHS = Gpu(device="bochs-display", options={"vgamem": "32M", "edid": False}, driver="b", modules=("b",))
-LAUNCH = Launch(
-    qemu="/usr/bin/qemu-system-x86_64",
-    machine=Machine(title="two GPUs", machine="q35", memory="1G", gpus=(QXL, BOCHS)),
-    kernel="KERNEL",
-    initrd="INITRD",
-    command_line="console=ttyS0 quiet",
-    accelerator="tcg",
-    clock=Clock.VIRTUAL,
-    wiring=Wiring.to_lab(3, 4, 5),
-)
+LAUNCH = launch(Machine(title="two GPUs", machine="q35", memory="1G", gpus=(QXL, BOCHS)))
 
 
 def values(argv: list[str], option: str) -> list[str]:
@@ -103,8 +95,9 @@ def test_wiring_to_the_lab() -> None:
 
 
 def test_by_hand_needs_nothing_of_the_lab() -> None:
-    """The line for a person's terminal has paths instead of descriptors, no monitor, and the same machine."""
-    argv = qemu_argv(by_hand(LAUNCH, "/boot/vmlinuz", "/tmp/initrd"))
+    """The line for a person's terminal has paths instead of descriptors, no monitor, and the same machine;
+    there is nothing at which the guest would stand still."""
+    argv = qemu_argv(by_hand(replace(LAUNCH, spans=True), "/boot/vmlinuz", "/tmp/initrd"))
     assert not any("fd=" in word for word in argv)
     assert not values(argv, "-mon")
     assert values(argv, "-kernel") == ["/boot/vmlinuz"]

@@ -9,15 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import stand_ins
 
 import lab
 from lab.errors import InfraError, UserError
-from lab.guest.argv import Launch, Share, Wiring, qemu_argv
+from lab.guest.argv import Share, Wiring, qemu_argv
 from lab.guest.labhost import MACHINE, LabHost, host_shares, prepare_lab_host
 from lab.guest.prepare import Bench
 from lab.guest.qemu import Qemu
-from lab.kernel.kernel import Kernel, ModuleTree
-from lab.results.models import Clock, KernelRecord
+from lab.kernel.kernel import ModuleTree
+from lab.results.models import Clock
 from lab.spec.models import Machine
 
 
@@ -47,13 +48,8 @@ def test_a_closed_folder_is_told(tmp_path: Path) -> None:
 
 def test_shares_are_read_only_and_opened_by_the_lab() -> None:
     """QEMU gets each folder as a descriptor, and may not write."""
-    launch = Launch(
-        qemu="qemu",
-        machine=MACHINE,
-        kernel="KERNEL",
-        initrd="INITRD",
-        command_line="",
-        accelerator="tcg",
+    launch = stand_ins.launch(
+        MACHINE,
         clock=Clock.FUNCTIONAL,
         wiring=Wiring.to_lab(3, 4, 5, 6),
         shares=(Share("/srv", "/proc/self/fd/9"),),
@@ -71,17 +67,7 @@ def test_shares_are_read_only_and_opened_by_the_lab() -> None:
 
 def test_a_kernel_that_lacks_a_module(tmp_path: Path) -> None:
     """It cannot be the host's: said with the options that it was built without."""
-    record = KernelRecord(
-        id="k",
-        name="tree:x",
-        release="r",
-        version="",
-        source="",
-        image_sha256="",
-        config_sha256="",
-        compiler="",
-    )
-    kernel = Kernel(record=record, vmlinuz=Path(), vmlinux=None, root=tmp_path, config=Path())
+    kernel = stand_ins.kernel(tmp_path, name="tree:x")
     built_in = frozenset({"virtio_pci", "9pnet_virtio", "9p", "virtio_console", "kvm_amd"})
     kernel.__dict__["modules"] = ModuleTree(tmp_path, {}, {}, built_in)
     bench = Bench(Qemu("/usr/bin/qemu", (7, 2), "QEMU 7.2"), Path("/init"))

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stand_ins import launch
 from sysfs_tree import MadeUpHost
 
 from lab import files, proc
 from lab.errors import InfraError, UserError
 from lab.guest import privilege
-from lab.guest.argv import Launch, Wiring, qemu_argv
+from lab.guest.argv import qemu_argv
 from lab.guest.prepare import host_firmware, with_passthrough
 from lab.guest.vfio.devices import group_node
 from lab.image.initramfs import Job
@@ -31,16 +32,7 @@ MACHINE = Machine(
         device=GPU, driver="amdgpu", modules=("amdgpu",), options={"x-vga": False}, firmware=("amdgpu/*.bin",)
     ),
 )
-LAUNCH = Launch(
-    qemu="qemu",
-    machine=MACHINE,
-    kernel="KERNEL",
-    initrd="INITRD",
-    command_line="",
-    accelerator="kvm",
-    clock=Clock.REAL,
-    wiring=Wiring.to_lab(3, 4, 5),
-)
+LAUNCH = launch(MACHINE, accelerator="kvm", clock=Clock.REAL)
 
 
 def devices(argv: list[str]) -> list[str]:

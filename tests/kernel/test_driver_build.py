@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import stand_ins
 
 from lab.campaign.fitness import skip_reason
 from lab.errors import InfraError, UserError
@@ -14,7 +15,6 @@ from lab.guest.prepare import memory_manager
 from lab.image.initramfs import Job, pack
 from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel, OwnModule, module_info
-from lab.results.models import KernelRecord
 from lab.spec.drivers import Driver
 from lab.spec.models import Case, Gpu, Machine, Requires
 from lab.spec.versions import KernelRange
@@ -34,17 +34,7 @@ def kernel(tmp_path: Path) -> Kernel:
     (tree / "modules.dep").write_text("drm.ko:\nttm.ko: drm.ko\n")
     (tree / "modules.builtin").write_text("kernel/drivers/virtio/virtio_pci.ko\n")
     (tmp_path / "config").write_text("CONFIG_DRM_TTM=m\n# CONFIG_KASAN is not set\n")
-    record = KernelRecord(
-        id="0",
-        name="test",
-        release=RELEASE,
-        version="6.1.192-2",
-        source="",
-        image_sha256="",
-        config_sha256="",
-        compiler="",
-    )
-    return Kernel(record, tmp_path / "vmlinuz", None, tmp_path / "root", tmp_path / "config")
+    return stand_ins.kernel(tmp_path, release=RELEASE, version="6.1.192-2")
 
 
 @pytest.fixture

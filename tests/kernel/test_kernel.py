@@ -7,12 +7,12 @@ import lzma
 from pathlib import Path
 
 import pytest
+import stand_ins
 
 from lab.errors import InfraError, UserError
 from lab.kernel import fit
 from lab.kernel.kernel import Kernel, kernel_id
 from lab.kernel.module_build import first_error
-from lab.results.models import KernelRecord
 
 RELEASE = "6.1.0-test"
 GPU = "kernel/drivers/gpu/drm"
@@ -35,17 +35,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
         f"{GPU}/qxl/qxl.ko: {GPU}/ttm/ttm.ko {GPU}/drm.ko\n{GPU}/virtio/virtio-gpu.ko.xz: {GPU}/drm.ko\n"
     )
     (tree / "modules.builtin").write_text("kernel/drivers/virtio/virtio_pci.ko\n")
-    record = KernelRecord(
-        id="0",
-        name="test",
-        release=RELEASE,
-        version="1",
-        source="",
-        image_sha256="",
-        config_sha256="",
-        compiler="",
-    )
-    return Kernel(record, tmp_path / "vmlinuz", None, tmp_path / "root", tmp_path / "config")
+    return stand_ins.kernel(tmp_path, release=RELEASE)
 
 
 def names(paths: tuple[Path, ...]) -> list[str]:

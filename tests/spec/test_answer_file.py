@@ -62,6 +62,12 @@ def loaded(tree: Path) -> Answer:
     return load_answer(Catalog.load(tree), "topic", shipped_indexes(tree))
 
 
+def place_of(text: str, at: int) -> str:
+    """Line and column of a character, as problems are told."""
+    before = text[:at]
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
 def test_good_answer_is_read(tree: Path) -> None:
     """All that an answer may say arrives, with its defaults."""
     (table,) = loaded(tree).tables
@@ -120,14 +126,13 @@ def test_rows_may_have_cases(row_cases: Path) -> None:
 def test_mistake_in_a_rows_case_is_told(row_cases: Path, old: str, new: str, words: str) -> None:
     """At its place, as anywhere else."""
     path = row_cases / "topic/answer.yaml"
-    path.write_text(ROW_CASES.replace(old, new))
+    text = ROW_CASES.replace(old, new)
+    path.write_text(text)
     wrong = new.strip("[]").rpartition(" ")[2]
-    line = next(number for number, text in enumerate(path.read_text().splitlines(), 1) if wrong in text)
+    place = place_of(text, text.index(new) + new.index(wrong))
     with pytest.raises(SpecError) as caught:
         loaded(row_cases)
-    problem = caught.value.problems[0]
-    assert problem.startswith(f"{path}:{line}:")
-    assert words in problem
+    assert caught.value.problems[0].startswith(f"{path}:{place}: {words}")
 
 
 def test_column_needs_a_case_from_somewhere(tree: Path) -> None:
@@ -166,8 +171,7 @@ def test_each_mistake_is_told_at_its_place(tree: Path, old: str, new: str, at: s
     path = tree / "topic/answer.yaml"
     text = GOOD.replace(old, new, 1)
     path.write_text(text)
-    before = text[: text.rindex(at)]
-    place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    place = place_of(text, text.rindex(at))
     with pytest.raises(SpecError) as caught:
         loaded(tree)
     assert [problem for problem in caught.value.problems if problem.startswith(f"{path}:{place}: {words}")]
@@ -201,7 +205,7 @@ def test_series_is_found_for_a_release(
 ) -> None:
     """One name stands for the mboxes of all releases; what it goes on top of comes first."""
     chosen = series_for([index], name, release)
-    assert (chosen and [path.name for path in chosen.mboxes]) == mboxes
+    assert (chosen and [path.name for path in chosen]) == mboxes
 
 
 def test_names_and_releases_of_series(index: SeriesIndex) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labrun import Lab
+from labrun import Lab, failed_checks, metrics
 
-from lab.results.models import Outcome, Trial
+from lab.results.models import Outcome
 
 SERIES = Path(__file__).parent / "series"
 SOURCE = Path(__file__).parents[2] / "testcases" / "backup" / "bo_backup.c"
@@ -26,14 +26,6 @@ DEFECTS = {"corrupt-restore": ("contents", "192M", "content"), "leak": ("partial
 
 NATIVE_BLOCK = 1024
 """Pages of the largest block that TTM takes: what a backup in native order copies before it frees."""
-
-
-def metrics(trial: Trial) -> dict[str, float]:
-    return {one.metric: one.value for one in trial.measurements}
-
-
-def failed_checks(trial: Trial) -> set[str]:
-    return {check.name for check in trial.checks if check.result == "not ok"}
 
 
 def test_swapped_bos_come_back(lab: Lab) -> None:

@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-from labrun import Lab
+from labrun import Lab, metrics
 
-from lab.results.models import Outcome, Trial
-
-
-def metrics(trial: Trial) -> dict[str, float]:
-    return {one.metric: one.value for one in trial.measurements}
+from lab.results.models import Outcome
 
 
 def test_faults_and_exits_are_two_things(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun import Lab
+from labrun import Lab, metrics
 
 from lab.results.models import Outcome, Trial
 
@@ -55,10 +55,6 @@ SOURCES = Path(__file__).parents[2] / "testcases" / "gup-race"
 def results(trial: Trial) -> dict[str, str]:
     """The result of each check by its name."""
     return {check.name: check.result for check in trial.checks}
-
-
-def metrics(trial: Trial) -> dict[str, float]:
-    return {one.metric: one.value for one in trial.measurements}
 
 
 @pytest.mark.parametrize("kernel", ["stock", "debian:7.3"])

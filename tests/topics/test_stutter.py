@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from labrun import Lab, Ran
+from labrun import Lab, Ran, failed_checks
 
 from lab import proc
 from lab.files import shipped
@@ -73,10 +73,6 @@ def write_case(folder: Path, name: str, trace: str, *args: str) -> Path:
     return path
 
 
-def failed(trial: Trial) -> set[str]:
-    return {check.name for check in trial.checks if check.result == "not ok"}
-
-
 def faults(ran: Ran, rate: int = 60) -> list[int]:
     """The faults of each frame."""
     text = ran.file(ran.trial, f"samples/frames-{rate}.txt").read_text()
@@ -98,7 +94,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
     assert seen["sound"].outcome is Outcome.PASS, seen["sound"].reason
     for name, check in DEFECTS.items():
         assert seen[name].outcome is Outcome.FAIL, name
-        assert check in failed(seen[name]), name
+        assert check in failed_checks(seen[name]), name
 
 
 def test_pmd_sized_prefault_misses_frames(lab: Lab) -> None:

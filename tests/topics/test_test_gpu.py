@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from labrun import Lab, Ran
+from labrun import Lab, failed_checks
 
 from lab import files
 from lab.results.models import Outcome
@@ -15,11 +15,6 @@ from lab.results.models import Outcome
 TESTCASES = files.shipped("testcases")
 CASES = TESTCASES / "test-gpu"
 GAUGES = {"live_bos", "live_pages", "pending_fences"}
-
-
-def failed(ran: Ran) -> set[str]:
-    """Names of the checks of the only trial that failed."""
-    return {check.name for check in ran.trial.checks if check.result == "not ok"}
 
 
 def variant(tmp_path: Path, name: str, *, change: tuple[str, str]) -> Path:
@@ -38,7 +33,7 @@ def variant(tmp_path: Path, name: str, *, change: tuple[str, str]) -> Path:
 def test_selftest_passes(lab: Lab, kernel: str) -> None:
     """Each ioctl does what it says; huge entries are special from 6.12 on, backup is there from 6.15 on."""
     ran = lab("run", "test-gpu/selftest", "--kernel", kernel, "--clock", "real")
-    assert ran.trial.outcome is Outcome.PASS, (ran.trial.reason, failed(ran))
+    assert ran.trial.outcome is Outcome.PASS, (ran.trial.reason, failed_checks(ran.trial))
     names = {check.name for check in ran.trial.checks}
     assert {"swapin-content", "huge-system", "fault-waits", "export-zapped", "pin", *GAUGES} <= names
     assert ("backup-content" in names) == (kernel == "debian:7.3")
@@ -47,7 +42,7 @@ def test_selftest_passes(lab: Lab, kernel: str) -> None:
 def test_each_defect_is_noticed(lab: Lab) -> None:
     """The selftest fails, in the check that is meant for it, for every defect that the driver knows."""
     ran = lab("run", "test-gpu/defects", "--kernel", "debian:7.3")
-    assert ran.trial.outcome is Outcome.PASS, (ran.trial.reason, failed(ran))
+    assert ran.trial.outcome is Outcome.PASS, (ran.trial.reason, failed_checks(ran.trial))
     source = (TESTCASES / "driver/lab_gpu/lab_gpu_defect.c").read_text()
     known = set(re.findall(r'\[LAB_GPU_DEFECT_\w+\] = "([a-z-]+)"', source)) - {"none"}
     assert len(known) >= 6
@@ -59,14 +54,14 @@ def test_defect_fails_the_case(lab: Lab, tmp_path: Path) -> None:
     case = variant(tmp_path, "selftest", change=("modules: [", "modules: [lab_gpu defect=order-ignored, "))
     ran = lab("run", case, "--clock", "real")
     assert (ran.trial.outcome, ran.code) == (Outcome.FAIL, 1)
-    assert failed(ran) == {"order-0", "order-3", "order-9"}
+    assert failed_checks(ran.trial) == {"order-0", "order-3", "order-9"}
 
 
 def test_stress_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
     """Eight threads with all ioctls for three seconds: each was done, and no BO, page or fence is left."""
     case = variant(tmp_path, "stress", change=('"10"', '"3"'))
     ran = lab("run", case, "--kernel", "debian:7.3")
-    assert ran.trial.outcome is Outcome.PASS, (ran.trial.reason, failed(ran))
+    assert ran.trial.outcome is Outcome.PASS, (ran.trial.reason, failed_checks(ran.trial))
     assert {"content", "errors", "memory", "did-backup", *GAUGES} <= {c.name for c in ran.trial.checks}
 
 
@@ -75,7 +70,7 @@ def test_stress_notices_a_leak(lab: Lab, tmp_path: Path) -> None:
     case = variant(tmp_path, "stress", change=("modules: [", "modules: [lab_gpu defect=leak, "))
     ran = lab("run", case, "--kernel", "debian:7.3")
     assert ran.trial.outcome is Outcome.FAIL
-    assert failed(ran) == {"live_pages", "memory"}
+    assert failed_checks(ran.trial) == {"live_pages", "memory"}
 
 
 def test_long_stress_is_for_debug_kernels(lab: Lab) -> None:

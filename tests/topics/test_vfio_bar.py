@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun import Lab
+from labrun import Lab, failed_checks, metrics
 
-from lab.results.models import Outcome, Trial
+from lab.results.models import Outcome
 
 CASES = ("vfio/aligned", "vfio/misaligned")
 PAGES, HUGE = 16384, 32
@@ -31,14 +31,6 @@ DEFECTS = {
     "elsewhere": {"arrived"},
 }
 """Each defect, and the checks that must see it."""
-
-
-def metrics(trial: Trial) -> dict[str, float]:
-    return {one.metric: one.value for one in trial.measurements}
-
-
-def not_ok(trial: Trial) -> set[str]:
-    return {check.name for check in trial.checks if check.result == "not ok"}
 
 
 def test_whole_bar_at_the_first_fault(lab: Lab) -> None:
@@ -79,7 +71,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
     trials = lab("run", *sorted(tmp_path.glob("*.yaml")), "--kernel", "debian:6.12").by_case
     for defect, checks in DEFECTS.items():
         assert trials[defect].outcome is Outcome.FAIL, (defect, trials[defect].reason)
-        assert checks <= not_ok(trials[defect]), defect
+        assert checks <= failed_checks(trials[defect]), defect
 
 
 def test_without_an_iommu_it_says_so(lab: Lab, tmp_path: Path) -> None:
@@ -87,4 +79,4 @@ def test_without_an_iommu_it_says_so(lab: Lab, tmp_path: Path) -> None:
     text = CASE.format(defect="none", source=SOURCE).replace("intel_iommu=on", "intel_iommu=off")
     (tmp_path / "off.yaml").write_text(text)
     trial = lab("run", tmp_path / "off.yaml", "--kernel", "debian:6.12").trial
-    assert (trial.outcome, not_ok(trial)) == (Outcome.FAIL, {"device"})
+    assert (trial.outcome, failed_checks(trial)) == (Outcome.FAIL, {"device"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labrun import Lab
+from labrun import Lab, failed_checks, metrics
 
-from lab.results.models import Outcome, Trial
+from lab.results.models import Outcome
 
 PAGES = 1024
 """Of each case here: 4 MiB."""
@@ -35,15 +35,6 @@ DEFECTS = {
 
 def cases(*names: str) -> tuple[str, ...]:
     return tuple(f"virt-faults/{name}" for name in names)
-
-
-def metrics(trial: Trial) -> dict[str, float]:
-    """The value of each metric by its name."""
-    return {one.metric: one.value for one in trial.measurements}
-
-
-def failed(trial: Trial) -> set[str]:
-    return {check.name for check in trial.checks if check.result == "not ok"}
 
 
 def test_prefaulting_removes_host_faults_and_no_exit(lab: Lab) -> None:
@@ -89,7 +80,7 @@ def test_what_kvm_refuses_is_expected(lab: Lab) -> None:
     trials = ran.by_case
     for name, done in {"qxl-system": 1, "gpu-system-huge": 512}.items():
         trial = trials[name]
-        assert failed(trial) == {"touched"}
+        assert failed_checks(trial) == {"touched"}
         assert trial.expected is not None
         assert trial.expected.met
         assert f"EFAULT after {done} of {PAGES} pages; the next page has 0 references" in trial.reason
@@ -115,7 +106,7 @@ def test_write_that_kvm_emulates(lab: Lab) -> None:
     """A BO of the GEM shmem helpers on 7.3: KVM carries out each first write itself and maps nothing."""
     ran = lab("run", *cases("vgem"), "--kernel", "debian:7.3")
     assert ran.code == 0, ran.stderr
-    assert failed(ran.trial) == {"unmapped-nested"}
+    assert failed_checks(ran.trial) == {"unmapped-nested"}
     seen = metrics(ran.trial)
     assert (seen["emulated"], seen["pages_4k"], seen["host_faults"]) == (PAGES, 0, 2 * PAGES)
 
@@ -130,4 +121,4 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
     for (backing, defect, _), check in DEFECTS.items():
         trial = ran.by_case[f"{backing}-{defect}"]
         assert trial.outcome is Outcome.FAIL, (backing, defect, trial.reason)
-        assert check in failed(trial), (backing, defect, failed(trial))
+        assert check in failed_checks(trial), (backing, defect, failed_checks(trial))

@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from labrun import Lab
+from labrun import Lab, failed_checks, metrics
 
-from lab.results.models import Outcome, Trial
+from lab.results.models import Outcome
 
 PAGES = 1000
 """Of a buffer of 1280 x 800."""
@@ -40,14 +40,6 @@ DEFECTS = {
 """A defect of a workload, and the checks that must see it."""
 
 BLOB_DEFECTS = {"host-memory": {"created"}, "untouched": {"content"}, "dark": {"shown"}}
-
-
-def metrics(trial: Trial) -> dict[str, float]:
-    return {one.metric: one.value for one in trial.measurements}
-
-
-def not_ok(trial: Trial) -> set[str]:
-    return {check.name for check in trial.checks if check.result == "not ok"}
 
 
 def planted(folder: Path, program: str, defect: str, *, machine: str, more: str = "", args: str = "") -> Path:
@@ -99,7 +91,7 @@ def test_planted_defects_are_seen(lab: Lab, tmp_path: Path) -> None:
     for (program, defect), checks in DEFECTS.items():
         trial = trials[f"{program}-{defect}"]
         assert trial.outcome is Outcome.FAIL, (program, defect, trial.reason)
-        assert checks <= not_ok(trial), (program, defect)
+        assert checks <= failed_checks(trial), (program, defect)
 
 
 def test_blobs(lab: Lab, tmp_path: Path) -> None:
@@ -116,7 +108,7 @@ def test_blobs(lab: Lab, tmp_path: Path) -> None:
     for defect, checks in BLOB_DEFECTS.items():
         trial = trials[f"blob-{defect}"]
         assert trial.outcome is Outcome.FAIL, (defect, trial.reason)
-        assert checks <= not_ok(trial), defect
+        assert checks <= failed_checks(trial), defect
 
 
 def test_blobs_without_udmabuf(lab: Lab) -> None:

@@ -64,6 +64,16 @@ class Ran:
         return self.run.trial_path(trial.key) / name
 
 
+def metrics(trial: Trial) -> dict[str, float]:
+    """The value of each metric by its name."""
+    return {one.metric: one.value for one in trial.measurements}
+
+
+def failed_checks(trial: Trial) -> set[str]:
+    """The names of the checks that are `not ok`."""
+    return {check.name for check in trial.checks if check.result == "not ok"}
+
+
 Lab = Callable[..., Ran]
 
 

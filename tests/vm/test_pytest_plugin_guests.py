@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from labrun import SECONDS
+from labrun import SECONDS, run_lab
 
 from lab import proc
 from lab.results.models import Outcome
@@ -67,6 +67,10 @@ def test_the_lab_s_own_failure_is_an_error(tmp_path: Path, state: Path) -> None:
     assert "broken.c does not compile" in done.text
     (run,) = all_runs()
     assert f"lab run --resume {run.path.name}" in done.text
+    broken.write_text("title: x\nquestion: x\nmachines: [qxl]\n")
+    resumed = run_lab("run", "--resume", run.path.name, state=state)
+    assert resumed.code == 0, resumed.stderr
+    assert {trial.outcome for trial in resumed.trials} == {Outcome.PASS}
 
 
 UNASKED = """

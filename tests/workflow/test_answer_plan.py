@@ -11,7 +11,8 @@ from lab.results.models import Clock
 from lab.spec.answer import Answer
 from lab.spec.catalog import Catalog
 from lab.spec.series_index import shipped_indexes
-from lab.workflow.answer_plan import Planned, newest_usable, plan_answers, real_name, release_of
+from lab.workflow.answer_plan import Planned, newest_usable, plan_answers, real_name
+from lab.workflow.patched import release_of
 
 CATALOG = Catalog.load()
 FIRST, SPARSE = "prefault/first-touch", "prefault/sparse-touch"

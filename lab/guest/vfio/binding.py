@@ -7,12 +7,14 @@ wait is short.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -89,9 +91,9 @@ def check_group(device: Device, host: Host = HERE) -> None:
             _opened(host.dev / f"vfio/{device.group}") as group,
         ):
             doing = "make a container of"
-            fcntl.ioctl(group.fd, VFIO_GROUP_SET_CONTAINER, struct.pack("i", container.fd))
+            fcntl.ioctl(group, VFIO_GROUP_SET_CONTAINER, struct.pack("i", container))
             doing = "translate for"
-            fcntl.ioctl(container.fd, VFIO_SET_IOMMU, TYPE1V2)
+            fcntl.ioctl(container, VFIO_SET_IOMMU, TYPE1V2)
     except OSError as error:
         if error.errno == errno.EPERM and doing == "translate for":
             raise InfraError(
@@ -105,19 +107,14 @@ def check_group(device: Device, host: Host = HERE) -> None:
         ) from error
 
 
-class _opened:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
     """A descriptor for the time of a block."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.fd = -1
-
-    def __enter__(self) -> _opened:
-        self.fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _on_the_bus(host: Host, address: str) -> Device:
