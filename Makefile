@@ -7,7 +7,7 @@ LAB    := $(VENV)/bin/lab
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast test-nested test-topics test-kernels bench dist clean
+.PHONY: help setup setup-tests run test test-fast test-nested test-topics test-kernels bench dist clean
 
 help:
 	@echo "make run        set up, then judge the demonstration series on the stock kernel"
@@ -24,6 +24,9 @@ setup:
 	@ci/system-packages
 	@$(MAKE) --no-print-directory $(STAMP)
 
+setup-tests: setup
+	@ci/system-packages tests
+
 $(STAMP): pyproject.toml
 	@echo "setting up $(VENV)"
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -36,10 +39,10 @@ run: setup
 # A file's tests share guests and builds, so a file is never split; one guest takes one processor.
 PYTEST := $(VENV)/bin/python -m pytest -q -n logical --dist loadfile
 
-test: setup
+test: setup-tests
 	@$(PYTEST) -m 'not kernels and not topics and not nested'
 
-test-fast: setup
+test-fast: setup-tests
 	@$(PYTEST) -m 'not vm and not kernels and not topics and not nested'
 
 test-nested: setup

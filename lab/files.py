@@ -24,7 +24,7 @@ from lab.waiting import Deadline, check_stop
 
 
 def shipped(kind: str) -> Path:
-    """The folder `kind` ("testcases", "images", "kconfigs") that ships with the lab.
+    """The folder `kind` ("testcases", "images", "kconfigs", "ci") that ships with the lab.
 
     In a wheel it lies inside the package, in a checkout beside it.
     """
@@ -111,11 +111,19 @@ def leftovers() -> list[Path]:
     for root in (cache_dir("."), state_dir(".")):
         for pattern in (".*", "*/.*", "*/*/.*", "*/*/*/.*"):
             # Path.glob() looks into other labs' half-made folders, and fails when one of them goes.
-            for path in map(root.joinpath, glob.glob(pattern, root_dir=root)):  # noqa: PTH207
-                match = UNFINISHED.fullmatch(path.name)
-                if match and not Path(f"/proc/{match[1]}").exists() and not _held(path):
-                    found.append(path)
+            found += filter(_left, map(root.joinpath, glob.glob(pattern, root_dir=root)))  # noqa: PTH207
     return found
+
+
+def leftovers_beside(path: Path) -> list[Path]:
+    """What such labs left of making `path`, which may lie anywhere."""
+    mine = glob.glob(f".{glob.escape(path.name)}.*", root_dir=path.parent)  # noqa: PTH207
+    return [left for left in map(path.parent.joinpath, mine) if _left(left)]
+
+
+def _left(path: Path) -> bool:
+    match = UNFINISHED.fullmatch(path.name)
+    return match is not None and not Path(f"/proc/{match[1]}").exists() and not _held(path)
 
 
 def _held(path: Path) -> bool:

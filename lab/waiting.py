@@ -8,8 +8,10 @@ module-level event.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 
 from lab.errors import Interrupted
 
@@ -19,10 +21,24 @@ TICK = 0.1
 stop_requested = threading.Event()
 
 
+_own = threading.local()
+
+
 def check_stop() -> None:
-    """Raise Interrupted if the user asked to stop."""
-    if stop_requested.is_set():
+    """Raise Interrupted if the user asked to stop, or if this thread's work is no longer wanted."""
+    unwanted: threading.Event | None = getattr(_own, "unwanted", None)
+    if stop_requested.is_set() or (unwanted is not None and unwanted.is_set()):
         raise Interrupted()
+
+
+@contextlib.contextmanager
+def unless(unwanted: threading.Event) -> Iterator[None]:
+    """What this thread does inside is given up, as on ^C, once the event is set."""
+    _own.unwanted = unwanted
+    try:
+        yield
+    finally:
+        _own.unwanted = None
 
 
 class Deadline:

@@ -15,8 +15,11 @@ LAB = ROOT / "lab"
 FLOORS = (
     {"cli", "pytest_plugin", "__main__"},
     {"workflow"},
+    {"cluster"},
     {"campaign"},
-    {"compare", "report"},
+    {"site"},
+    {"history"},
+    {"compare", "report", "bisect"},
     {"guest"},
     {"workload", "instrument"},
     {"kernel", "image"},
@@ -25,7 +28,7 @@ FLOORS = (
 )
 """From the top; each floor imports only from the floors below it."""
 
-JUDGES = {"compare", "report"}
+JUDGES = {"compare", "report", "bisect", "history"}
 MAY_JUDGES_IMPORT = {"results", "errors", "waiting", "log", "files"} | JUDGES
 """Judging needs a run folder only: no guest, no kernel, no other program."""
 

@@ -42,6 +42,7 @@ def test_it_ships_what_the_checkout_has(wheel: Path) -> None:
     wanted = {f"lab/_shipped/{path.relative_to(ROOT)}" for path in files}
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "lab").rglob("*.py")}
     wanted |= {"lab/report/templates/report.html.j2", "lab/report/templates/report.css"}
+    wanted.add("lab/_shipped/ci/nightly.yaml")
     wanted.add(f"faultlab-{__version__}.dist-info/licenses/LICENSE")
     assert wanted - names == set()
     assert not [name for name in names if name.startswith(("tests/", "bench/")) or "__pycache__" in name]

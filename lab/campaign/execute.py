@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab import files, log
-from lab.campaign.executor import LOCAL, Executor
+from lab.campaign.executor import LOCAL, Executor, Place
+from lab.campaign.nested import nested_memory
+from lab.campaign.schedule import Demand, Durations, Queue, Room
 from lab.campaign.trial import run_trial
 from lab.campaign.work import NONE_EXPECTED, Work
-from lab.errors import Interrupted
+from lab.guest import labhost
 from lab.guest.accelerator import Choice
 from lab.guest.prepare import Bench, guest_memory
 from lab.host import available_memory, cpus
@@ -24,11 +26,14 @@ from lab.results.runfolder import RunFolder
 from lab.spec.drivers import Driver
 from lab.spec.expectations import Expectations
 from lab.spec.models import Case, Machine
-from lab.waiting import TICK, check_stop
+from lab.waiting import TICK, Deadline, check_stop
 from lab.workload.compile import build_workload
 
 ATTEMPTS = 2
 """How often a trial is tried whose outcome is ERROR; every other outcome is final."""
+
+NESTED_ATTEMPTS = 3
+"""In the nested lab host: of an emulated SVM one boot in ten was seen to end in a reset on a busy host."""
 
 GUEST_OVERHEAD = 256 << 20
 """Bytes that a QEMU takes beside its guest's memory, generously."""
@@ -70,27 +75,79 @@ class Campaign:
     broken: BrokenBoots = field(default_factory=BrokenBoots)
     executor: Executor = LOCAL
     timeline: bool = False
+    durations: Durations = field(default_factory=Durations)  # none learned: the order of the plan
 
 
-def run_campaign(campaign: Campaign, plan: Sequence[PlannedTrial]) -> None:
-    """Run what the run folder does not hold yet. Raises Interrupted with the finished trials kept."""
+def run_campaign(
+    campaign: Campaign, plan: Sequence[PlannedTrial], *, until: Deadline | None = None
+) -> list[PlannedTrial]:
+    """Run what the run folder does not hold yet, in the order of lab.campaign.schedule; returns what was not
+    begun because `until` had passed. Raises Interrupted with the finished trials kept."""
     todo = missing(campaign.run, plan)
     if not todo:
-        return
+        return []
     programs = _compile(campaign, todo)
     campaign = replace(campaign, kernels=_with_drivers(campaign, todo))
-    serial = [trial for trial in todo if trial.clock is Clock.REAL or _nested(campaign, trial)]
-    parallel = [trial for trial in todo if trial not in serial]
-    for batch, slots in ((parallel, _slots(campaign, parallel)), (serial, 1)):
-        if batch:
-            _run_batch(campaign, batch, slots, programs)
+    demands = {planned.number: _demand(campaign, planned) for planned in todo}
+    room = campaign.executor.room or _room_here(campaign, todo, demands.values())
+    by_number = {planned.number: planned for planned in todo}
+    queue = Queue(demands.values(), room)
+    begun = 0
+
+    def one(planned: PlannedTrial, position: int) -> None:
+        _until_no_error(campaign, planned, programs[planned.case], f"{position}/{len(todo)}")
+
+    # QEMU dies with the thread that started it, so a guest's thread must outlive the guest: it does,
+    # because the thread waits for it.
+    with ThreadPoolExecutor(max(room.cores, 1), thread_name_prefix="trial") as pool:
+        running: dict[Future[None], Demand] = {}
+        while True:
+            check_stop()
+            while not (until is not None and until.expired) and (next_one := queue.take()) is not None:
+                begun += 1
+                running[pool.submit(one, by_number[next_one.number], begun)] = next_one
+            if not running:
+                return [by_number[waiting.number] for waiting in queue.left()]
+            for future in wait(running, timeout=TICK, return_when=FIRST_COMPLETED).done:
+                queue.done(running.pop(future))
+                future.result()
 
 
-def _nested(campaign: Campaign, planned: PlannedTrial) -> bool:
-    """Is it for the nested lab host, which does one trial after the other?"""
+def _place(campaign: Campaign, planned: PlannedTrial) -> Place:
     choice = campaign.choices[planned.role, planned.clock]
     case, machine = campaign.cases[planned.case], campaign.machines[planned.machine]
-    return campaign.executor.place(case, choice, machine).nested
+    return campaign.executor.place(case, choice, machine)
+
+
+def _demand(campaign: Campaign, planned: PlannedTrial) -> Demand:
+    """What a trial takes of this machine. The nested lab host does one after the other, and has its memory
+    for as long as it lives; what is run elsewhere takes nothing."""
+    case, machine = campaign.cases[planned.case], campaign.machines[planned.machine]
+    place = _place(campaign, planned)
+    demand = Demand(
+        number=planned.number,
+        seconds=campaign.durations.of(case, planned.machine, planned.clock).seconds,
+        priority=planned.priority,
+    )
+    if place.elsewhere:
+        # In the order of the plan, one after the other, what is compared on one host, or needs one device.
+        bound = planned.clock is Clock.REAL or machine.passthrough is not None
+        return replace(demand, lane=f"{planned.case} {planned.machine}" if bound else "")
+    if place.nested:
+        alone = planned.clock is Clock.REAL
+        return replace(demand, cores=labhost.CPUS, lane="nested", alone=alone)
+    memory = guest_memory(case, machine) + GUEST_OVERHEAD
+    return replace(demand, memory=memory, alone=planned.clock is Clock.REAL)
+
+
+def _room_here(campaign: Campaign, todo: Sequence[PlannedTrial], demands: Iterable[Demand]) -> Room:
+    """This machine's processors, and the memory that is free, less what the nested lab host keeps."""
+    memory = available_memory()
+    if any(demand.lane for demand in demands):
+        inside = [planned for planned in todo if _place(campaign, planned).nested]
+        largest = max(guest_memory(campaign.cases[p.case], campaign.machines[p.machine]) for p in inside)
+        memory -= nested_memory(largest) + GUEST_OVERHEAD
+    return Room(cpus(), memory)
 
 
 def missing(run: RunFolder, plan: Sequence[PlannedTrial]) -> list[PlannedTrial]:
@@ -118,76 +175,22 @@ def _with_drivers(campaign: Campaign, todo: Sequence[PlannedTrial]) -> dict[str,
     return {role: with_drivers(campaign.kernels[role], own.values()) for role, own in wanted.items()}
 
 
-def _slots(campaign: Campaign, batch: Sequence[PlannedTrial]) -> int:
-    """How many guests at once: one virtual CPU each, and never more memory than is free."""
-    if not batch:
-        return 1
-    largest = max(
-        guest_memory(campaign.cases[planned.case], campaign.machines[planned.machine]) for planned in batch
-    )
-    by_memory = available_memory() // (largest + GUEST_OVERHEAD)
-    return max(1, min(cpus(), by_memory, len(batch)))
-
-
-def _run_batch(
-    campaign: Campaign,
-    batch: Sequence[PlannedTrial],
-    slots: int,
-    programs: Mapping[str, Path | None],
-) -> None:
-    total = len(batch)
-    stop = threading.Event()
-
-    def one(position: int, planned: PlannedTrial) -> None:
-        if not stop.is_set():
-            check_stop()
-            _until_no_error(campaign, planned, programs[planned.case], f"{position}/{total}")
-
-    # QEMU dies with the thread that started it, so a guest's thread must outlive the guest: it does,
-    # because the thread waits for it.
-    with ThreadPoolExecutor(slots, thread_name_prefix="trial") as pool:
-        futures = [pool.submit(one, position, planned) for position, planned in enumerate(batch, 1)]
-        try:
-            _watch(futures)
-        except BaseException:
-            stop.set()
-            raise
-
-
-def _watch(futures: Sequence[Future[None]]) -> None:
-    """Wait for all; the first failure, or the user's wish to stop, ends the waiting."""
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=TICK)
-        for future in done:
-            future.result()
-        if pending:
-            _stop_if_asked(pending)
-
-
-def _stop_if_asked(pending: set[Future[None]]) -> None:
-    try:
-        check_stop()
-    except Interrupted:
-        for future in pending:
-            future.cancel()
-        wait(pending)
-        raise
-
-
 def _until_no_error(campaign: Campaign, planned: PlannedTrial, program: Path | None, position: str) -> Trial:
+    case = campaign.cases[planned.case]
+    if planned.timeout is not None:
+        case = case.model_copy(update={"timeout": planned.timeout})
     work = Work(
         planned=planned,
-        case=campaign.cases[planned.case],
-        machine=campaign.cases[planned.case].on(campaign.machines[planned.machine]),
+        case=case,
+        machine=case.on(campaign.machines[planned.machine]),
         kernel=campaign.kernels[planned.role],
         choice=campaign.choices[planned.role, planned.clock],
         program=program,
         expectations=campaign.expectations,
         timeline=campaign.timeline,
     )
-    place = campaign.executor.place(work.case, work.choice, work.machine)
-    for attempt in range(1, ATTEMPTS + 1):
+    place = _place(campaign, planned)
+    for attempt in range(1, (NESTED_ATTEMPTS if place.nested else ATTEMPTS) + 1):
         with campaign.run.new_trial(planned.key) as folder:
             known = campaign.broken.why(work.kernel, planned.machine) or place.not_run
             trial = run_trial(

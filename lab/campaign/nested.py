@@ -23,14 +23,14 @@ from lab.campaign.parcel import unpack
 from lab.campaign.trial import boot_of, boot_patience
 from lab.campaign.work import Work
 from lab.errors import InfraError
-from lab.guest.accelerator import Choice
+from lab.guest.accelerator import Choice, Policy
 from lab.guest.guest import End, Guest, booted
 from lab.guest.labhost import MACHINE, LabHost, prepare_lab_host
 from lab.guest.port import framed
 from lab.guest.prepare import Bench, guest_memory
 from lab.kernel.obtain import obtain
 from lab.results.models import Trial
-from lab.spec.models import Machine, size_in_bytes
+from lab.spec.models import Case, Machine, size_in_bytes
 from lab.waiting import Deadline
 
 T = TypeVar("T")
@@ -81,17 +81,37 @@ class NestedHost:
         # QEMU dies with the thread that started it: this one lives until `close`.
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="nested-host")
 
+    @property
+    def nested(self) -> bool:
+        """One trial after the other (executor.Elsewhere)."""
+        return True
+
+    @property
+    def room(self) -> None:
+        """Of this host."""
+        return None
+
+    def choice(self, policy: Policy) -> Choice:  # noqa: ARG002 - Elsewhere's signature
+        """Always its own KVM."""
+        return Choice("kvm", "asked for with --executor nested")
+
+    def refuses(self, case: Case) -> str:
+        """Why it cannot carry out this case (executor.Elsewhere)."""
+        if case.clock == "virtual":
+            return "the case counts instructions, which KVM in the nested lab host cannot"
+        return ""
+
     def run(self, bench: Bench, work: Work, folder: Path) -> Trial:
         """Carry out a trial in there (trial.Carrier). InfraError if the host does not do it."""
         work = replace(work, choice=Choice("kvm", f"nested: {work.choice.reason}"), nested=True)
         boot = boot_of(bench, work)
-        boot_seconds, _ = boot_patience(work.kernel, "tcg")
+        boot_seconds, _ = boot_patience(work.kernel, "nested")
         seconds = boot_seconds + work.case.timeout + MARGIN_SECONDS
         memory = guest_memory(work.case, work.machine)
 
         def job() -> bytes:
             host = self._host(room_for=memory, udmabuf="udmabuf" in work.case.needs)
-            inner = _portable(replace(work, outer_argv=host.guest.argv))
+            inner = portable(replace(work, outer_argv=host.guest.argv))
             return self._ask(carry_out, bench, inner, boot, seconds=seconds)
 
         return unpack(self._owned(job), folder, work.planned.key)
@@ -123,7 +143,7 @@ class NestedHost:
         ):
             self._end()
         if self._running is None:
-            memory = max(size_in_bytes(self._machine.memory), room_for + OWN_MEMORY)
+            memory = nested_memory(room_for, self._machine)
             with log.step("boot the nested lab host"):
                 self._running = self._boot(memory, udmabuf=udmabuf)
         return self._running
@@ -241,7 +261,12 @@ def _lost(guest: Guest, why: str) -> InfraError:
     )
 
 
-def _portable(work: Work) -> Work:
+def nested_memory(room_for: int, machine: Machine = MACHINE) -> int:
+    """Bytes of a host that has `room_for` bytes for a guest."""
+    return max(size_in_bytes(machine.memory), room_for + OWN_MEMORY)
+
+
+def portable(work: Work) -> Work:
     """Without what only preparing a boot needs: it has been prepared."""
     kernel = replace(work.kernel, drivers={}, replaced={}, ground=None, suite=None, source_package=None)
     return replace(work, kernel=kernel)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lab.results.models import Clock, PlannedTrial
@@ -31,21 +32,46 @@ def plan_trials(
         for case in cases:
             for machine in machines or case.machines:
                 order = roles if repeat % 2 else list(reversed(roles))
-                wanted = _clock(case, clock, nested)
+                wanted = clock_of(case, clock, nested=nested)
                 for role in order:
-                    plan.append(_planned(first + len(plan), case.name, role, machine, wanted, repeat))
+                    plan.append(planned_trial(first + len(plan), case.name, role, machine, wanted, repeat))
     return tuple(plan)
 
 
-def _clock(case: Case, asked: Clock, nested: bool) -> Clock:
+def clock_of(case: Case, asked: Clock, *, nested: bool = False) -> Clock:
+    """The clock that a case is run on where `asked` is asked for."""
     if case.clock is not None:
         return Clock(case.clock)
     return Clock.FUNCTIONAL if asked is Clock.VIRTUAL and (case.needs or nested) else asked
 
 
-def _planned(number: int, case: str, role: str, machine: str, clock: Clock, repeat: int) -> PlannedTrial:
+def planned_trial(
+    number: int,
+    case: str,
+    role: str,
+    machine: str,
+    clock: Clock,
+    repeat: int = 1,
+    *,
+    timeout: float | None = None,
+    priority: int = 0,
+) -> PlannedTrial:
+    """One trial under the key that its folder has."""
     again = f"-{repeat}" if repeat > 1 else ""
     key = f"{number:04d}-{case.replace('/', '.')}-{machine}-{role}{again}"
     return PlannedTrial(
-        number=number, key=key, case=case, role=role, machine=machine, clock=clock, repeat=repeat
+        number=number,
+        key=key,
+        case=case,
+        role=role,
+        machine=machine,
+        clock=clock,
+        repeat=repeat,
+        timeout=timeout,
+        priority=priority,
     )
+
+
+def word(text: str) -> str:
+    """Fit to be part of a file name: `debian-6.12`, `prefault.pmd-size`."""
+    return re.sub(r"[^A-Za-z0-9.+]+", "-", text.replace("/", ".").replace("+", "-"))

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
-from lab.cli.options import accelerator_option, as_json, complete_runs, print_json, typed_command
+from lab.cli.options import (
+    accelerator_option,
+    as_json,
+    complete_runs,
+    executor_option,
+    print_json,
+    scheduler_option,
+    typed_command,
+)
 
 if TYPE_CHECKING:
     from lab.workflow.answer import Answers, TopicResult
@@ -29,6 +37,8 @@ def _complete_topics(_ctx: click.Context, _param: click.Parameter, incomplete: s
 @click.argument("topics", nargs=-1, shell_complete=_complete_topics)
 @click.option("--all", "everything", is_flag=True, help="Every topic with an answer.yaml, in one run.")
 @accelerator_option
+@executor_option
+@scheduler_option
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=complete_runs)
 @click.option("--dry-run", is_flag=True, help="Print what would be built and booted; do neither.")
 @as_json
@@ -36,6 +46,8 @@ def command(
     topics: tuple[str, ...],
     everything: bool,
     accel: str,
+    executor: str,
+    scheduler: str,
     resume: str | None,
     dry_run: bool,
     json_wanted: bool,
@@ -52,11 +64,19 @@ def command(
     if bool(topics) + everything + (resume is not None) > 1:
         raise UserError("TOPICs, --all and --resume exclude each other", hint="lab answer --all")
     if resume is not None:
-        return _finish(answer(resumable(resume, "answer")), json_wanted)
+        return _finish(answer(resumable(resume, "answer", scheduler)), json_wanted)
+    if executor == "nested":
+        hint = "leave --executor out: what needs the nested lab host runs there"
+        raise UserError("tables count instructions, which KVM in the nested lab host cannot", hint=hint)
     planned = plan(topics, everything=everything)
     if dry_run:
         return _show_plan(planned, json_wanted)
-    options = Options(accelerator=accel, command=typed_command())  # type: ignore[arg-type]
+    options = Options(
+        accelerator=accel,  # type: ignore[arg-type]
+        executor=executor,  # type: ignore[arg-type]
+        scheduler=scheduler,
+        command=typed_command(),
+    )
     return _finish(answer(start_answer(planned, options)), json_wanted)
 
 

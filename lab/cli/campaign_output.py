@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from lab.cli.options import print_json
+from lab.cli.options import print_json, typed_command
 from lab.report.b4 import b4_checks
 from lab.report.findings import Findings, examine
 from lab.results.models import Clock
@@ -19,13 +19,23 @@ def options_of(
     clock: str,
     accel: str,
     executor: str,
+    scheduler: str,
     trials: int,
     kconfig: str,
-    command: tuple[str, ...],
     timeline: bool = False,
 ) -> Options:
-    """The options of a campaign from what click parsed (and has checked)."""
-    return Options(machines, Clock(clock), accel, trials, kconfig, command, executor, timeline)  # type: ignore[arg-type]
+    """The options of a campaign from what click parsed (and has checked), with what was typed."""
+    return Options(
+        machines=machines,
+        clock=Clock(clock),
+        accelerator=accel,  # type: ignore[arg-type]
+        repeats=trials,
+        kconfig=kconfig,
+        command=typed_command(),
+        executor=executor,  # type: ignore[arg-type]
+        scheduler=scheduler,
+        timeline=timeline,
+    )
 
 
 def finish(ended: Ended, json_wanted: bool, *, b4_wanted: bool = False) -> int:

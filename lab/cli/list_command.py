@@ -13,11 +13,11 @@ Rows = list[dict[str, object]]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["cases", "machines", "kernels", "runs"]))
+@click.argument("what", type=click.Choice(["cases", "machines", "kernels", "runs", "regressions"]))
 @click.option("--available", is_flag=True, help="kernels: of every suite of the mirror.")
 @as_json
 def command(what: str, available: bool, json_wanted: bool) -> int:
-    """List cases, machine presets, kernels (the packages that can be had) or runs.
+    """List cases, machine presets, kernels (the packages that can be had), runs or regressions.
 
     Kernels are those of the suites that apt is configured with; with --available, of all suites.
     """
@@ -26,7 +26,8 @@ def command(what: str, available: bool, json_wanted: bool) -> int:
     if what == "kernels":
         rows = _kernels(everywhere=available)
     else:
-        rows = {"cases": _cases, "machines": _machines, "runs": _runs}[what]()
+        lists = {"cases": _cases, "machines": _machines, "runs": _runs, "regressions": _regressions}
+        rows = lists[what]()
     if json_wanted:
         print_json(rows)
     else:
@@ -64,6 +65,32 @@ def _kernels(*, everywhere: bool) -> Rows:
     from lab.kernel.archive import available
 
     return [kernel.row() for kernel in available(everywhere=everywhere)]
+
+
+def _regressions() -> Rows:
+    from lab.errors import SpecError
+    from lab.spec.catalog import Catalog
+    from lab.spec.regression_file import load_regression, regressions
+
+    catalog = Catalog.load()
+    rows: Rows = []
+    for name, path in regressions(catalog).items():
+        try:
+            one = load_regression(path, catalog).regression
+        except SpecError as error:
+            click.echo("\n".join(f"lab: {problem}" for problem in error.problems), err=True)
+            continue
+        rows.append(
+            {
+                "regression": name,
+                "kind": one.report.kind,
+                "good": one.good[0].label,
+                "bad": one.bad[0].label,
+                "case": one.case,
+                "title": one.title,
+            }
+        )
+    return rows
 
 
 def _runs() -> Rows:

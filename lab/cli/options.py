@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -55,6 +56,11 @@ def cases_argument(function: F) -> F:
     return click.argument("cases", nargs=-1, shell_complete=_complete_cases)(function)
 
 
+def case_argument(function: F) -> F:
+    """At most one CASE."""
+    return click.argument("case", required=False, shell_complete=_complete_cases)(function)
+
+
 def machine_option(*, multiple: bool) -> Callable[[F], F]:
     text = "Machine preset" + (" (repeatable; default: the case's own)." if multiple else ".")
     default = () if multiple else "qxl"
@@ -75,10 +81,33 @@ def accelerator_option(function: F) -> F:
 def executor_option(function: F) -> F:
     return click.option(
         "--executor",
-        type=click.Choice(["auto", "local", "nested"]),
+        type=click.Choice(["auto", "local", "nested", "dask"]),
         default="auto",
-        help="nested: in a guest that plays the lab host. auto: there, if a case needs what this host lacks.",
+        help="nested: in a guest that plays the lab host. auto: there, if a case needs what this host lacks. "
+        "dask: on the workers of --scheduler.",
     )(function)
+
+
+def scheduler_option(function: F) -> F:
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        envvar="LAB_SCHEDULER",
+        default="",
+        help="tcp://10.0.0.1:8786 or tls://... (docs/cluster.md; default: $LAB_SCHEDULER).",
+    )(function)
+
+
+def tls_options(function: F) -> F:
+    """--tls-ca, --tls-cert, --tls-key: PEM files."""
+    for name, what in (("key", "our key"), ("cert", "our certificate"), ("ca", "who signed them all")):
+        function = click.option(
+            f"--tls-{name}",
+            type=click.Path(path_type=Path),
+            envvar=f"LAB_TLS_{name.upper()}",
+            help=f"PEM file: {what} (default: $LAB_TLS_{name.upper()}).",
+        )(function)
+    return function
 
 
 def kconfig_option(function: F) -> F:
@@ -88,7 +117,8 @@ def kconfig_option(function: F) -> F:
 
 
 def campaign_options(function: F) -> F:
-    """--machine, --clock, --accel, --executor, --trials, --kconfig, --resume, --dry-run, --json."""
+    """--machine, --clock, --accel, --executor, --scheduler, --trials, --kconfig, --resume, --dry-run and
+    --json."""
     decorators = [
         machine_option(multiple=True),
         click.option(
@@ -99,6 +129,7 @@ def campaign_options(function: F) -> F:
         ),
         accelerator_option,
         executor_option,
+        scheduler_option,
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
         kconfig_option,
         click.option(

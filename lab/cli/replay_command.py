@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lab.cli.options import accelerator_option, as_json, kconfig_option, machine_option, typed_command
+from lab.cli.options import accelerator_option, as_json, kconfig_option, machine_option
 
 
 @click.command("replay")
@@ -42,6 +42,6 @@ def command(
 
     case = case_of_trace(trace, hz)
     click.echo(f"case: {case}", err=True)
-    options = options_of(machine, clock, accel, "auto", 1, kconfig, typed_command())
+    options = options_of(machine, clock, accel, "auto", "", 1, kconfig)
     subject = Subject(kernel or default_source(Path.cwd()), series)
     return finish(run_cases(start_run([str(case)], subject, options)), json_wanted)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lab.cli.options import campaign_options, cases_argument, typed_command
+from lab.cli.options import campaign_options, cases_argument
 
 
 class DashDash(click.Command):
@@ -51,6 +51,7 @@ def command(
     clock: str,
     accel: str,
     executor: str,
+    scheduler: str,
     trials: int,
     kconfig: str,
     resume: str | None,
@@ -84,8 +85,8 @@ def command(
         if cases or series or timeline:
             told = "--resume takes its cases, its series and --timeline from the run"
             raise UserError(told, hint=f"lab run --resume {resume}")
-        return finish(run_cases(resumable(resume, "run")), json_wanted)
-    options = options_of(machine, clock, accel, executor, trials, kconfig, typed_command(), timeline)
+        return finish(run_cases(resumable(resume, "run", scheduler)), json_wanted)
+    options = options_of(machine, clock, accel, executor, scheduler, trials, kconfig, timeline)
     subject = Subject(kernel, series)
     if dry_run:
         return show_plan(preview(cases, subject, options), json_wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import click
 
-from lab.cli.options import campaign_options, cases_argument, typed_command
+from lab.cli.options import campaign_options, cases_argument
 
 
 @click.command("validate")
@@ -25,6 +25,7 @@ def command(
     clock: str,
     accel: str,
     executor: str,
+    scheduler: str,
     trials: int,
     kconfig: str,
     resume: str | None,
@@ -48,10 +49,10 @@ def command(
         if series is not None:
             hint = f"lab validate --resume {resume}"
             raise UserError("--resume takes series and cases from the run", hint=hint)
-        return finish(validate(resumable(resume, "validate")), json_wanted, b4_wanted=b4_wanted)
+        return finish(validate(resumable(resume, "validate", scheduler)), json_wanted, b4_wanted=b4_wanted)
     assert series is not None
     question = Question(series, base, cases, each_patch)
-    options = options_of(machine, clock, accel, executor, trials, kconfig, typed_command())
+    options = options_of(machine, clock, accel, executor, scheduler, trials, kconfig)
     if dry_run:
         return show_plan(preview(question, options), json_wanted)
     return finish(validate(start_validation(question, options)), json_wanted, b4_wanted=b4_wanted)

@@ -104,7 +104,7 @@ def _different_conditions(trials: tuple[Trial, ...], clock: Clock) -> str:
         return "the case was edited between the trials"
     fields = ["accelerator", "nesting", "traced", "qemu_version", "memory_backing"]
     if clock is Clock.REAL:
-        fields += ["host_kernel", "host_cpu"]
+        fields += ["host", "host_kernel", "host_cpu"]
     for field in fields:
         seen = {str(getattr(t.environment, field)) for t in trials if t.environment is not None}
         if len(seen) > 1:

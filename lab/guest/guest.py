@@ -64,6 +64,7 @@ class Guest:
         self._ready = re.compile(rf"^LAB-READY {re.escape(boot.nonce)} (\d+\.\d+)\r?$", re.MULTILINE)
         self.argv: tuple[str, ...] = ()
         self._monitor: Monitor | None = None
+        self.pinned: tuple[int, ...] = ()  # the host's processors of its virtual CPUs (lab.guest.pinning)
         self.attend: Callable[[], None] = lambda: None
         """Called again and again while the guest is waited for: for whoever must answer it."""
         self.process, self.streams, self._monitor_socket = self._start()

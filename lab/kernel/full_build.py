@@ -257,6 +257,7 @@ def _kernel(job: _Job, config: Config, folder: Path, manifest: FullManifest) -> 
         compiler=job.objects.toolchain.version,
         kconfig=config.name,
         debug_options=config.debug_options,
+        commit=job.tree.commit or "",
         patch_ids=tuple(patch.patch_id for patch in job.series.patches) if job.series else (),
         build_id=files.sha256_text(
             *[part for item in {manifest.image: contents[manifest.image], **modules}.items() for part in item]

@@ -103,6 +103,19 @@ def build_steps(base: Kernel, series: Series) -> tuple[Kernel, ...]:
     return before, *(_named(kernel, which) for kernel, which in zip(after, begun, strict=True))
 
 
+def build_step(base: Kernel, series: Series, number: int) -> Kernel:
+    """What `build_steps` has at this place, without building the others. Raises as it does."""
+    if base.headers is None or base.source_package is None:
+        raise InfraError(f"{base.record.name} was obtained without what building needs")
+    begun = series.first(number) if number else None
+    what, kernel = _plan(base, series), base
+    if isinstance(what, planner.OneModule):
+        tree = source_directory(base.source_package, what.directory)
+        assert tree is not None  # the planner has read its Makefile
+        kernel = _kernel(base, *_built(_Job(base, tree, what, begun, *module_tools(base))))
+    return kernel if begun is None else _named(kernel, begun)
+
+
 def _plan(base: Kernel, series: Series) -> planner.Nothing | planner.OneModule:
     package = base.source_package
     assert package is not None

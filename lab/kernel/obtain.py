@@ -65,3 +65,24 @@ def obtain_steps(text: str, series: Series, *, kconfig: str = KCONFIG) -> tuple[
                 applied = None if kernel.root == base.root else series.first(number)
                 grounded.append(on_objects(kernel, source, kconfig, applied))
             return tuple(grounded)
+
+
+def obtain_step(text: str, series: Series, number: int, *, kconfig: str = KCONFIG) -> Kernel:
+    """What `obtain_steps` has at this place (0: the base), without building the others. Raises as it does."""
+    source = parse_source(text)
+    match source:
+        case Packaged():
+            from lab.kernel import module_build
+
+            return on_headers(
+                module_build.build_step(packaged_kernel(source, with_build=True), series, number)
+            )
+        case Image():
+            return obtain_steps(text, series, kconfig=kconfig)[number]  # says why not
+        case _:
+            from lab.kernel import full_build
+
+            applied = series.first(number) if number else None
+            with checked_out(source) as tree:
+                kernel = full_build.build_kernel(tree, kconfig, name=str(source), series=applied)
+            return on_objects(kernel, source, kconfig, applied)

@@ -62,6 +62,12 @@ def packaged_kernel(source: Packaged, *, with_build: bool) -> Kernel:
         return replace(kernel, headers=headers.result(), source_package=packages.source, suite=suite)
 
 
+def unpacked(source: Packaged) -> tuple[bool, str]:
+    """Does the cache have it ready to boot, and which version it is now. Raises as `packaged_kernel`."""
+    packages = resolve(source)
+    return _folder_of(*packages.boot).exists(), packages.version
+
+
 def kernel_headers(source: Packaged) -> tuple[Path, Suite | None]:
     """What modules from outside are built with: headers and kbuild tools, and the suite whose compiler goes
     with them; None: the host's. UserError if the archive lacks them in the version of the image."""

@@ -42,14 +42,17 @@ def xml_text(text: str, *, limit: int = 1 << 20) -> str:
     return _NOT_XML.sub("", visible(text, limit=limit))
 
 
-def last_lines(path: Path, *, lines: int, width: int) -> list[str]:
-    """The last lines of a log, cleaned and cut to `width` characters; [] if there is none to read."""
+def last_lines(path: Path, *, lines: int, width: int, tail: int = TAIL_BYTES) -> list[str]:
+    """The last lines of a log, cleaned and cut to `width` characters; [] if there is none to read.
+
+    They are looked for in its last `tail` bytes.
+    """
     try:
         with open_regular(path) as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
-            raw = log.read(TAIL_BYTES)
+            log.seek(max(0, log.seek(0, os.SEEK_END) - tail))
+            raw = log.read(tail)
     except OSError:
         return []
-    text = visible(raw.decode(errors="replace"), limit=2 * TAIL_BYTES)
+    text = visible(raw.decode(errors="replace"), limit=2 * tail)
     kept = [line.rstrip() for line in text.split("\n") if line.strip()][-lines:]
     return [line if len(line) <= width else line[: width - 3] + "..." for line in kept]

@@ -7,16 +7,22 @@ import email.header
 import email.parser
 import email.policy
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lab.compare.answer import WORKFLOW as ANSWER
 from lab.compare.answer import judge_answer
 from lab.compare.compare import compare
 from lab.compare.debug import refuse_times
+from lab.compare.nightly import judge_night
 from lab.compare.pairs import BASE, PATCHED, newest_attempts
+from lab.compare.repro import Confirmation, confirm, judge_repro
 from lab.compare.verdict import judge, judge_run, same_bytes
 from lab.errors import InfraError
+from lab.report.bisect import judge_bisect
 from lab.report.clean import one_line
+from lab.results.bisect import WORKFLOW as BISECT
+from lab.results.bisect import BisectRecord, read_bisect
 from lab.results.models import (
     Comparison,
     Environment,
@@ -26,6 +32,10 @@ from lab.results.models import (
     Trial,
     Verdict,
 )
+from lab.results.night import WORKFLOW as NIGHTLY
+from lab.results.night import NightRecord, read_night
+from lab.results.repro import WORKFLOW as REPRO
+from lab.results.repro import read_repro
 from lab.results.runfolder import RunFolder
 
 BEFORE_TRIALS = ("apply", "configure", "build")
@@ -47,6 +57,9 @@ class Findings:
     kernels: dict[str, KernelRecord] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)  # one sentence for each file that could not be read
     subjects: list[str] = field(default_factory=list)  # of the patches
+    confirmations: tuple[Confirmation, ...] = ()  # of the regressions that the run was to confirm
+    night: NightRecord | None = None  # of the workflow nightly
+    bisection: BisectRecord | None = None  # of the workflow bisect
 
     @property
     def is_pair(self) -> bool:
@@ -85,7 +98,7 @@ class Findings:
 def examine(run: RunFolder) -> Findings:
     """Read a run folder, compare and judge. Damaged trials are named and count as missing.
 
-    Raises InfraError only if run.json itself cannot be read.
+    Raises InfraError only if run.json itself, or what it is to confirm or to find, cannot be read.
     """
     record = run.read()
     trials, damaged = run.readable_trials()
@@ -96,16 +109,37 @@ def examine(run: RunFolder) -> Findings:
         damaged.append(error.message)
     ran = [kernel for id_, kernel in kernels.items() if id_ in record.kernels.values()]
     comparisons = refuse_times(compare(record, trials), ran)
+    confirmations: tuple[Confirmation, ...] = ()
+    if record.workflow == REPRO:
+        confirmations = confirm(read_repro(run), trials)
+    night = _night(run, record, damaged)
+    bisection = read_bisect(run) if record.workflow == BISECT else None
     return Findings(
         run=run,
         record=record,
         trials=trials,
         comparisons=comparisons,
-        verdict=_verdict(record, trials, comparisons, kernels, damaged),
+        verdict=judge_bisect(bisection)
+        if bisection is not None
+        else _verdict(record, trials, comparisons, kernels, damaged, confirmations, night),
         kernels=kernels,
         damaged=damaged,
         subjects=patch_subjects(run, record),
+        confirmations=confirmations,
+        night=night,
+        bisection=bisection,
     )
+
+
+def _night(run: RunFolder, record: RunRecord, damaged: list[str]) -> NightRecord | None:
+    """What a night knows beside its trials; told as damaged if it cannot be read."""
+    if record.workflow != NIGHTLY:
+        return None
+    try:
+        return read_night(run)
+    except InfraError as error:
+        damaged.append(error.message)
+        return NightRecord(matrix="")
 
 
 def compares_two(record: RunRecord, trials: list[Trial]) -> bool:
@@ -119,14 +153,20 @@ def _verdict(
     comparisons: list[Comparison],
     kernels: dict[str, KernelRecord],
     damaged: list[str],
+    confirmations: Sequence[Confirmation],
+    night: NightRecord | None,
 ) -> Verdict:
     if record.verdict is not None and record.verdict.stage in BEFORE_TRIALS:
         return record.verdict
-    if compares_two(record, trials):
+    if night is not None:
+        verdict = judge_night(record, night, trials)
+    elif compares_two(record, trials):
         base, patched = (kernels.get(record.kernels.get(role, "")) for role in (BASE, PATCHED))
         verdict = judge(record, trials, comparisons, same_build=same_bytes(base, patched))
     elif record.workflow == ANSWER:
         verdict = judge_answer(record, trials)
+    elif record.workflow == REPRO:
+        verdict = judge_repro(confirmations)
     else:
         verdict = judge_run(record, trials)
     return verdict.model_copy(update={"reasons": (*verdict.reasons, *damaged)}) if damaged else verdict

@@ -12,6 +12,7 @@ from lab.compare.words import amount
 from lab.report.clean import last_lines, one_line, visible
 from lab.report.findings import Findings
 from lab.report.latency import latency_plots
+from lab.report.night import matrix_lines
 from lab.report.rows import HEADER, NUMERIC, notes, rows
 from lab.report.text import subject
 from lab.report.timeline_section import timeline_sections
@@ -74,6 +75,7 @@ def report_html(findings: Findings) -> str:
         trials=findings.current[:MAX_ROWS],
         failed=_failed(findings),
         commands=_commands(findings),
+        matrix="\n".join(matrix_lines(findings)),
         repeat=shlex.join(("lab", *findings.record.command)),
     )
 

@@ -5,8 +5,10 @@ classname and name, so these pairs are made unique.
     trial PASS                  passed, its measurements as properties
     trial FAIL, CRASH, TIMEOUT  failure
     trial ERROR, or missing     error: the lab cannot tell
+    trial left out by a night   skipped, for want of time or because nothing has changed; else error
     trial SKIP                  skipped
     trial failed as expected    skipped, with the reason
+    trial of a regression       passed if its kernel showed what it is to show; failure; error: cannot tell
     metric worse                failure, if it gates
     metric undecided            error, if it gates
     metric not judged           skipped
@@ -17,11 +19,13 @@ from __future__ import annotations
 from itertools import chain, count
 from typing import Any
 
+from lab.compare.repro import Seen
 from lab.compare.verdict import describe
 from lab.compare.words import amount
 from lab.report.clean import last_lines, xml_text
 from lab.report.findings import BEFORE_TRIALS, Findings
-from lab.results.models import Comparison, Conclusion, Decision, Outcome, Trial
+from lab.results.models import Comparison, Conclusion, Decision, Outcome, PlannedTrial, Trial
+from lab.results.night import NotRun
 
 CONSOLE_LINES = 100
 
@@ -31,6 +35,9 @@ def junit_xml(findings: Findings) -> bytes:
     junit = _library()
     suites: dict[str, Any] = {}
     taken: set[tuple[str, str]] = set()
+    failed = {trial.key for trial in findings.failed}
+    several = any(p.repeat > 1 for p in findings.record.plan)
+    left_out = {} if findings.night is None else {one.key: one for one in findings.night.not_run}
 
     def add(suite: str, name: str, result: Any, trial: Trial | None = None) -> None:
         numbered = (f"{name} #{number}" for number in count(2))
@@ -38,19 +45,21 @@ def junit_xml(findings: Findings) -> bytes:
         taken.add((suite, unique))
         case = _testcase(suite, unique, result, 0.0 if trial is None else trial.seconds)
         if trial is not None:
-            _add_evidence(case, trial, findings)
+            _add_evidence(case, trial, findings, failed=trial.key in failed)
         suites.setdefault(suite, junit.TestSuite(xml_text(suite))).add_testcase(case)
 
     if findings.verdict.stage in BEFORE_TRIALS and findings.verdict.verdict is Conclusion.FAIL:
         add("series", findings.verdict.stage, _result("Failure", "\n".join(findings.verdict.reasons)))
+    stated = {seen.trial.key: seen for one in findings.confirmations for seen in one.seen if seen.trial}
     for trial in findings.current:
-        suite, name = _names(findings, trial.role, trial.machine, trial.case, trial.repeat)
-        add(suite, name, _trial_result(trial), trial)
+        suite, name = _names(trial, several=several)
+        result = _stated_result(stated[trial.key]) if trial.key in stated else _trial_result(trial)
+        add(suite, name, result, trial)
     done = {trial.key for trial in findings.trials}
     for planned in findings.record.plan:
         if planned.key not in done:
-            suite, name = _names(findings, planned.role, planned.machine, planned.case, planned.repeat)
-            add(suite, name, _result("Error", "planned, but there is no result"))
+            suite, name = _names(planned, several=several)
+            add(suite, name, _absent(left_out.get(planned.key)))
     for comparison in findings.comparisons:
         name = f"{comparison.case}: {comparison.metric}"
         add(f"compare.{comparison.machine}", name, _comparison_result(findings, comparison))
@@ -62,9 +71,18 @@ def junit_xml(findings: Findings) -> bytes:
     return text
 
 
-def _names(findings: Findings, role: str, machine: str, case: str, repeat: int) -> tuple[str, str]:
-    repeats = max((p.repeat for p in findings.record.plan), default=1)
-    return f"{role}.{machine}", f"{case} (boot {repeat})" if repeats > 1 or repeat > 1 else case
+def _names(one: Trial | PlannedTrial, *, several: bool) -> tuple[str, str]:
+    """Suite and name; `several` says that some trial is repeated."""
+    boot = f" (boot {one.repeat})" if several or one.repeat > 1 else ""
+    return f"{one.role}.{one.machine}", f"{one.case}{boot}"
+
+
+def _absent(left_out: NotRun | None) -> Any:
+    """A planned trial without a result: an error, unless a night left it out knowingly."""
+    if left_out is None:
+        return _result("Error", "planned, but there is no result")
+    kind = "Skipped" if left_out.because in ("budget", "unchanged") else "Error"
+    return _result(kind, f"not run: {left_out.why}")
 
 
 def _testcase(suite: str, name: str, result: Any, seconds: float) -> Any:
@@ -74,7 +92,7 @@ def _testcase(suite: str, name: str, result: Any, seconds: float) -> Any:
     return case
 
 
-def _add_evidence(case: Any, trial: Trial, findings: Findings) -> None:
+def _add_evidence(case: Any, trial: Trial, findings: Findings, *, failed: bool) -> None:
     """The trial's numbers as properties; what the kernel said, if it failed, as output."""
     junit = _library()
     if trial.measurements:
@@ -84,7 +102,7 @@ def _add_evidence(case: Any, trial: Trial, findings: Findings) -> None:
             properties.add_property(junit.Property(xml_text(m.metric), xml_text(value)))
         case.append(properties)
     lines = [f"{splat.kind}: {splat.title}" for splat in trial.splats]
-    if trial in findings.failed:
+    if failed:
         log = findings.run.trial_path(trial.key) / "console.log"
         lines += [*last_lines(log, lines=CONSOLE_LINES, width=500), f"[[ATTACHMENT|{log}]]"]
     if lines:
@@ -95,6 +113,12 @@ def _trial_result(trial: Trial) -> Any:
     kinds = {Outcome.PASS: "", Outcome.SKIP: "Skipped", Outcome.ERROR: "Error"}
     kind = "Skipped" if trial.as_expected else kinds.get(trial.outcome, "Failure")
     return _result(kind, f"{trial.outcome}: {trial.reason}") if kind else None
+
+
+def _stated_result(seen: Seen) -> Any:
+    if seen.as_stated:
+        return None
+    return _result("Error" if seen.as_stated is None else "Failure", seen.told)
 
 
 def _comparison_result(findings: Findings, comparison: Comparison) -> Any:

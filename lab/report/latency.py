@@ -15,6 +15,9 @@ from lab.results.models import Clock, Outcome, Trial
 MAX_KERNELS = 6
 """In one drawing; where a run has more, as `lab answer` has, nothing could be seen in it."""
 
+UNITS = {Clock.VIRTUAL: "guest instructions"}
+"""Of a touch on each clock, where it is not "ns"."""
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -52,7 +55,7 @@ def _plot(findings: Findings, trials: list[Trial], ident: str) -> Plot:
         series.append(Series(trial.role, _label(findings, trial.role), touches))
     record = findings.record.cases.get(case)
     title = one_line(record.title if record else case)
-    unit = "guest instructions" if clock is Clock.VIRTUAL else "ns"
+    unit = UNITS.get(clock, "ns")
     svg = (
         latency_plot(series, title=f"{case} on {machine}: {title}", unit=unit, ident=ident) if series else ""
     )

@@ -7,12 +7,15 @@ import json
 import math
 from typing import Any
 
+from lab.report.bisect import bisect_data
 from lab.report.findings import BEFORE_TRIALS, Findings
+from lab.report.repro import repro_data
 from lab.results.models import Comparison, Trial
 
 
 def summary(findings: Findings) -> dict[str, Any]:
-    """The verdict as plain data: "comparisons" for two kernels, "trials" for one.
+    """The verdict as plain data: "comparisons" for two kernels, "trials" for one; "regressions" too
+    where they were to be confirmed.
 
     Numbers are JSON integers where they are whole; a number that is not there is null, never 0.
     """
@@ -24,6 +27,12 @@ def summary(findings: Findings) -> dict[str, Any]:
         "run": str(findings.run.path),
         "clock": ", ".join(findings.clocks),
     }
+    if findings.confirmations:
+        answer["regressions"] = repro_data(findings.confirmations)
+    if findings.night is not None:
+        answer["night"] = findings.night.model_dump(mode="json")
+    if findings.bisection is not None:
+        answer["bisect"] = bisect_data(findings.bisection)
     if findings.is_pair or verdict.stage in BEFORE_TRIALS:
         answer["comparisons"] = [_comparison(c) for c in findings.comparisons]
     else:

@@ -7,6 +7,7 @@ differ in the shape of their dots, so that it serves readers who do not see the 
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ COLUMNS = 380
 MAX_PEAKS = 64
 """More dots than this near the top are no exception, and are drawn like all others."""
 
+MANY = 8192
+"""Touches of a drawing from which on the places of its dots are not kept for the next one."""
+
 DOTS = {"base": "round", "patched": "square", "kernel": "round"}
 
 
@@ -34,10 +38,13 @@ class Series:
     values: Sequence[int]
 
 
-def latency_plot(series: Sequence[Series], *, title: str, unit: str, ident: str) -> str:
+def latency_plot(
+    series: Sequence[Series], *, title: str, unit: str, ident: str, columns: int = COLUMNS
+) -> str:
     """An <svg> element: touch number on a linear x axis, latency on a logarithmic y axis.
 
-    `ident` must be unique in the page and an XML name; `series` holds at least one value each.
+    `ident` must be unique in the page and an XML name; `series` holds at least one value each. Of each of
+    `columns` stretches of touches the shortest and the longest are drawn.
     """
     touches = max(len(one.values) for one in series)
     scale = _Scale.fit([value for one in series for value in one.values], touches)
@@ -47,7 +54,7 @@ def latency_plot(series: Sequence[Series], *, title: str, unit: str, ident: str)
         f'<title id="{ident}-title">{html.escape(title)}</title>',
         f'<desc id="{ident}-desc">{html.escape(_description(series, unit))}</desc>',
         *_axes(scale, unit),
-        *(_dots(one, scale) for one in series),
+        *(_dots(one, scale, columns) for one in series),
         *_longest(series, scale),
         *_legend(series),
         "</svg>",
@@ -62,12 +69,19 @@ def thin(values: Sequence[int], columns: int = COLUMNS) -> list[tuple[int, int]]
     """
     if len(values) <= 2 * columns:
         return list(enumerate(values))
-    kept: set[int] = set()
+    kept: list[tuple[int, int]] = []
     for column in range(columns):
-        bucket = range(column * len(values) // columns, (column + 1) * len(values) // columns)
-        kept.add(min(bucket, key=values.__getitem__))
-        kept.add(max(bucket, key=values.__getitem__))
-    return [(index, values[index]) for index in sorted(kept)]
+        first = column * len(values) // columns
+        bucket = values[first : (column + 1) * len(values) // columns]
+        low, high = min(bucket), max(bucket)
+        least, most = bucket.index(low), bucket.index(high)
+        if least < most:
+            kept += (first + least, low), (first + most, high)
+        elif most < least:
+            kept += (first + most, high), (first + least, low)
+        else:
+            kept.append((first + least, low))
+    return kept
 
 
 @dataclass(frozen=True)
@@ -80,13 +94,17 @@ class _Scale:
 
     @classmethod
     def fit(cls, values: Sequence[int], touches: int) -> _Scale:
-        positive = [value for value in (min(values), max(values)) if value > 0] or [1]
-        smallest = min((value for value in values if value > 0), default=1)
-        low = math.floor(math.log10(smallest))
-        return cls(touches, low, max(low + 1, math.ceil(math.log10(max(positive)))))
+        least, most = min(values), max(values)
+        if least <= 0:
+            least = min((value for value in values if value > 0), default=1)
+        low = math.floor(math.log10(least))
+        return cls(touches, low, max(low + 1, math.ceil(math.log10(max(least, most)))))
 
     def x(self, index: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * (index + 0.5) / self.touches
+
+    def place(self, index: int) -> str:
+        return f"M{self.x(index):.1f}"
 
     def y(self, value: float) -> float:
         # A value of 0 has no logarithm and lies on the axis.
@@ -137,25 +155,36 @@ def _ticks(touches: int) -> list[int]:
     return list(range(0, touches, max(1, step)))
 
 
-def _dots(one: Series, scale: _Scale) -> str:
+def _dots(one: Series, scale: _Scale, columns: int) -> str:
     """The dots of a series as paths of zero-length strokes: the line cap is the dot.
 
     A few dots near the top are the stalls that the reader looks for: they are drawn larger.
     """
-    points = thin(one.values)
-    peaks = [(index, value) for index, value in points if value > max(one.values) / 2]
+    points = thin(one.values, columns)
+    high = max(one.values) / 2
+    peaks = [(index, value) for index, value in points if value > high]
+    mass = [(index, value) for index, value in points if value <= high]
     if len(peaks) > MAX_PEAKS:
-        peaks = []
+        peaks, mass = [], points
     cap, role = DOTS.get(one.role, "round"), html.escape(one.role)
     return "\n".join(
         f'<path class="dots {kind} {role}" stroke-linecap="{cap}" d="{_path(some, scale)}"/>'
-        for kind, some in (("mass", [p for p in points if p not in peaks]), ("peak", peaks))
+        for kind, some in (("mass", mass), ("peak", peaks))
         if some
     )
 
 
 def _path(points: Sequence[tuple[int, int]], scale: _Scale) -> str:
-    return "".join(f"M{scale.x(index):.1f} {scale.y(value):.1f}h0" for index, value in points)
+    # A site has thousands of such drawings: each height of one is made once, and each place of all.
+    heights = {value: f" {scale.y(value):.1f}h0" for value in {value for _, value in points}}
+    places = _places(scale.touches) if scale.touches <= MANY else {n: scale.place(n) for n, _ in points}
+    return "".join([places[index] + heights[value] for index, value in points])
+
+
+@functools.lru_cache(maxsize=16)
+def _places(touches: int) -> dict[int, str]:
+    scale = _Scale(touches, 0, 1)
+    return {index: scale.place(index) for index in range(touches)}
 
 
 def _longest(series: Sequence[Series], scale: _Scale) -> list[str]:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from lab.compare.pairs import BASE, PATCHED
 from lab.compare.words import amount
+from lab.report.bisect import bisect_text
 from lab.report.clean import last_lines, one_line, plain
 from lab.report.findings import Findings
 from lab.report.layout import PROSE, bullets, facts, paragraph, table
+from lab.report.night import matrix_lines
+from lab.report.repro import repro_lines
 from lab.report.rows import CLOCK_WORDS, HEADER, NUMERIC, notes, rows
 from lab.results.models import Clock, Environment, Outcome, Trial
 
@@ -27,11 +30,14 @@ def render_table(findings: Findings) -> str:
 
 def render_run(findings: Findings) -> str:
     """What ends a run of a single kernel: each trial with its outcome, numbers and reason; the verdict."""
-    return _screen(findings, _trials(findings))
+    return _screen(findings, _shown(findings))
 
 
 def _screen(findings: Findings, shown: list[str]) -> str:
-    kernels = [pair for pair in subject(findings) if pair[0] != "machine"]
+    left_out = {"machine"}
+    if findings.confirmations:  # the table has them already, two for each regression
+        left_out |= set(findings.record.kernels)
+    kernels = [pair for pair in _kernels(findings) if pair[0] not in left_out]
     under = facts([*kernels, *_conditions(findings.environments)[:1]])
     parts = [shown, _verdict(findings), under, [f"run: {findings.run.path}"]]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -40,15 +46,17 @@ def _screen(findings: Findings, shown: list[str]) -> str:
 def report_text(findings: Findings) -> str:
     """report.txt: prose of at most 75 columns around the table, all in ASCII."""
     record = findings.record
+    if findings.bisection is not None:
+        return bisect_text(record, findings.bisection, findings.environments, str(findings.run.path))
     title = one_line(record.title or record.workflow, limit=60)
     parts = [
         [plain(f"{findings.verdict.verdict}: {title}")],
         _verdict(findings),
         [
             "What was compared" if findings.is_pair else "What was run",
-            *facts(subject(findings) + _conditions(findings.environments)),
+            *facts(_kernels(findings) + _conditions(findings.environments)),
         ],
-        comparison_lines(findings) if findings.is_pair else _trials(findings),
+        comparison_lines(findings) if findings.is_pair else _shown(findings),
         _failed(findings),
         _damaged(findings),
         [
@@ -72,6 +80,13 @@ def comparison_lines(findings: Findings) -> list[str]:
         previous = row.case
     remarks = bullets(notes(found))
     return [*table(HEADER, shown, right=NUMERIC), *(["", *remarks] if remarks else [])]
+
+
+def _shown(findings: Findings) -> list[str]:
+    """What a run that compares nothing has to show."""
+    if findings.night is not None:
+        return matrix_lines(findings)
+    return repro_lines(findings.confirmations) if findings.confirmations else _trials(findings)
 
 
 def _trials(findings: Findings) -> list[str]:
@@ -127,6 +142,12 @@ def subject(findings: Findings) -> list[tuple[str, str]]:
     pairs.append(("machine", ", ".join(findings.machines)))
     pairs += [("clock", CLOCK_WORDS[Clock(clock)]) for clock in findings.clocks]
     return pairs
+
+
+def _kernels(findings: Findings) -> list[tuple[str, str]]:
+    """The subject; a night's matrix names its kernels itself, of which there may be many."""
+    own = set() if findings.night is None else set(findings.record.kernels)
+    return [pair for pair in subject(findings) if pair[0] not in own]
 
 
 def _conditions(environments: Sequence[Environment]) -> list[tuple[str, str]]:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+
+from lab.errors import UserError
 from lab.files import write_whole
 from lab.report.b4 import b4_json
 from lab.report.cover import cover_text
@@ -36,3 +39,27 @@ def write_findings(findings: Findings) -> None:
     if findings.is_pair:
         write_whole(folder / "b4-check.json", b4_json(findings))
         write_whole(folder / "cover.txt", cover_text(findings))
+
+
+def formatted(findings: Findings, wanted: str, origin: str) -> bytes:
+    """The run in one format for other programs; `origin` is for kcidb alone. UserError if it has no mail."""
+    from lab.report.kcidb import kcidb_json
+    from lab.report.ktap import ktap_text
+    from lab.report.measurements import measurements_csv
+    from lab.report.run_mail import run_mail
+
+    if not re.fullmatch(r"[a-z0-9_]{1,40}", origin):
+        raise UserError(f"{origin!r:.60} is no origin", hint="small letters, digits and _")
+    match wanted:
+        case "junit":
+            return junit_xml(findings)
+        case "kcidb":
+            return kcidb_json(findings, origin).encode()
+        case "ktap":
+            return ktap_text(findings).encode()
+        case "csv":
+            return measurements_csv(findings).encode()
+        case "mail":
+            return run_mail(findings).encode()
+        case _:
+            return report_text(findings).encode()

@@ -85,6 +85,8 @@ class Environment(Record):
     host_kernel: str
     host_cpu: str
     host_cpus: int
+    host: str = ""  # name of the worker's host; "" where the guest ran on the lab's own
+    pinned: tuple[int, ...] = ()  # the host's processors of the virtual CPUs; () where these may be moved
 
 
 class KernelRecord(Record):
@@ -104,6 +106,7 @@ class KernelRecord(Record):
     build_id: str = ""
     kconfig: str = ""  # fragments that the lab configured it from: "lean+drm"; "" for a packaged kernel
     debug_options: tuple[str, ...] = ()  # what makes times of this kernel meaningless: "KASAN", ...
+    commit: str = ""  # 40 hex digits, if it was built from a commit with nothing beside it but a series
 
 
 class Expected(Record):
@@ -239,6 +242,8 @@ class PlannedTrial(Record):
     machine: str
     clock: Clock
     repeat: int = 1
+    timeout: float | None = None  # seconds for the workload; None: the case's own
+    priority: int = 0  # larger is run earlier
 
 
 class Subject(Record):
@@ -265,7 +270,8 @@ class RunRecord(Record):
     kconfig: str = ""  # what a tree is built with: "lean+drm"
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     timeline: bool = False  # the measured spans are traced
-    executor: Literal["auto", "local", "nested"] = "auto"  # where guests are run
+    executor: Literal["auto", "local", "nested", "dask"] = "auto"  # where guests are run
+    scheduler: str = ""  # of executor dask: where it was asked for
     subjects: dict[str, Subject] = {}  # by role
     kernels: dict[str, str] = {}  # role -> KernelRecord.id
     cases: dict[str, CaseRecord] = {}

@@ -4,6 +4,7 @@
     testcases/machines/NAME.yaml      a machine
     testcases/TOPIC/STEM.yaml         the case TOPIC/STEM
     testcases/TOPIC/answer.yaml       no case: the tables of the topic (lab.spec.answer)
+    testcases/regressions/*.yaml      no cases: good and bad kernels, and a case (lab.spec.regression)
     testcases/include/*.h             headers of every workload
     testcases/driver/NAME/            the lab's own kernel module NAME (lab.spec.drivers)
     testcases/expectations/*.txt      known limitations of kernels (lab.spec.expectations)
@@ -37,7 +38,10 @@ Found = Mapping[str, M | SpecError]
 
 PLACEHOLDERS = ("driver",)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-NO_TOPICS = frozenset({"machines", "include", "driver", "expectations"})
+REGRESSIONS = "regressions"
+"""The folder of a testcases tree with what was good in one kernel and is bad in another."""
+
+NO_TOPICS = frozenset({"machines", "include", "driver", "expectations", REGRESSIONS})
 """Folders of a testcases tree that hold no cases."""
 
 ANSWER = "answer.yaml"

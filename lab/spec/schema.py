@@ -6,17 +6,21 @@ from __future__ import annotations
 from typing import Any
 
 from lab.spec.answer import Answer
+from lab.spec.matrix import Matrix
 from lab.spec.models import Case, Declared, Machine
+from lab.spec.regression import Regression
 
 _KINDS: dict[str, tuple[type[Declared], str]] = {
     "case": (Case, "faultlab case"),
     "machine": (Machine, "faultlab machine"),
     "answer": (Answer, "faultlab answer"),
+    "matrix": (Matrix, "faultlab matrix"),
+    "regression": (Regression, "faultlab regression"),
 }
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """By kind ("case", "machine", "answer"): the schema as JSON data, draft 2020-12."""
+    """By kind ("case", "machine", ...): the schema as JSON data, draft 2020-12."""
     return {
         kind: {
             "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab import files, log
 from lab.campaign.execute import run_campaign
-from lab.campaign.nested import NestedHost
+from lab.campaign.executor import Elsewhere
 from lab.compare.answer import WORKFLOW
 from lab.errors import InfraError, Interrupted, LabError, UserError
 from lab.guest.prepare import Bench
@@ -36,6 +36,7 @@ from lab.workflow.campaigns import (
     new_record,
     note_interruption,
     open_campaign,
+    set_up,
 )
 from lab.workflow.subjects import SERIES_FOLDER, kept_series, obtain_subject, subject_of
 
@@ -116,7 +117,7 @@ def answer(run: RunFolder) -> Answers:
     with run.owned():
         record = read_answer(run)
         try:
-            bench = Bench.set_up()
+            bench = set_up(run)
             kernels: dict[str, Kernel] = {}
             with lab_host(bench, run) as host:
                 results = [_answer_topic(bench, run, topic, kernels, host) for topic in record.topics]
@@ -134,7 +135,7 @@ def _answer_topic(
     run: RunFolder,
     topic: TopicAnswer,
     kernels: dict[str, Kernel],
-    host: NestedHost,
+    host: Elsewhere,
 ) -> TopicResult:
     """Build and boot what the topic still lacks, then write its tables."""
     started = time.monotonic()

@@ -5,12 +5,11 @@ tell of it. Builds and boots nothing."""
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.campaign.plan import plan_trials
+from lab.campaign.plan import plan_trials, word
 from lab.errors import InfraError
 from lab.kernel.archive import available
 from lab.kernel.kernel_packages import KernelPackages
@@ -73,16 +72,16 @@ class Planner:
     def _role(self, kernel: str, series: str, kconfig: str) -> str | None:
         """The name of a kernel of the run; None if the series is not for it."""
         source = self._source(kernel)
-        role = _word(source) + (f"_{_word(kconfig)}" if kconfig else "")
+        role = word(source) + (f"_{word(kconfig)}" if kconfig else "")
         if series == STOCK:
             self.subjects.setdefault(role, Subject(kernel=source, kconfig=kconfig))
             return role
         mboxes = series_for(self.indexes, series, release_of(source))
         if mboxes is None:
             return None
-        kept = {f"{self.folder}/{_word(series)}/{path.name}": path for path in mboxes}
+        kept = {f"{self.folder}/{word(series)}/{path.name}": path for path in mboxes}
         self.mboxes |= kept
-        role = f"{role}+{_word(series)}"
+        role = f"{role}+{word(series)}"
         self.subjects.setdefault(
             role, Subject(kernel=source, kconfig=kconfig, series=series, mboxes=tuple(kept))
         )
@@ -174,8 +173,3 @@ def _label(source: str, kconfig: str) -> str:
 def _short(series: str, topic: str) -> str:
     """A series of the topic itself needs no topic before its name."""
     return series.removeprefix(f"{topic}/")
-
-
-def _word(text: str) -> str:
-    """Fit to be part of a file name: `debian-6.12`, `prefault.pmd-size`."""
-    return re.sub(r"[^A-Za-z0-9.+]+", "-", text.replace("/", ".").replace("+", "-"))

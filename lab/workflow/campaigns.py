@@ -13,13 +13,14 @@ from pathlib import Path
 import lab
 from lab import files, proc
 from lab.campaign.execute import Campaign, run_campaign
-from lab.campaign.executor import Executor, ExecutorName
+from lab.campaign.executor import Elsewhere, Executor, ExecutorName
 from lab.campaign.fitness import skip_reason
-from lab.campaign.nested import NestedHost, nested_host
+from lab.campaign.nested import nested_host
 from lab.campaign.plan import plan_trials
 from lab.campaign.probe import choose
 from lab.campaign.trial import boot_of
 from lab.campaign.work import Work
+from lab.cluster.address import check_scheduler
 from lab.errors import InfraError, Interrupted, UserError
 from lab.guest.accelerator import Choice, Policy, without_probe
 from lab.guest.argv import qemu_argv
@@ -50,6 +51,7 @@ class Options:
     kconfig: str = KCONFIG
     command: tuple[str, ...] = field(default_factory=tuple)  # argv after `lab`, for the record
     executor: ExecutorName = "auto"
+    scheduler: str = ""  # of executor dask
     timeline: bool = False  # trace the measured spans
 
 
@@ -67,6 +69,8 @@ def new_record(
     """The record of a new run. UserError if a machine is unknown or no trial would be run."""
     for machine in options.machines:
         catalog.machine(machine)
+    if options.executor == "dask":
+        check_scheduler(options.scheduler)
     _ = catalog.expectations  # a broken file is told before there is a run
     plan = plan_trials(
         cases,
@@ -88,6 +92,7 @@ def new_record(
         kconfig=options.kconfig,
         accelerator=options.accelerator,
         executor=options.executor,
+        scheduler=options.scheduler if options.executor == "dask" else "",
         timeline=options.timeline,
         plan=plan,
     )
@@ -113,19 +118,34 @@ def case_record(case: Case) -> CaseRecord:
     )
 
 
+def set_up(run: RunFolder) -> Bench:
+    """Bench.set_up, and a look at the run's cluster: what is wrong with it is told before hours of builds."""
+    bench = Bench.set_up()
+    if run.read().executor == "dask":
+        from lab.workflow.clusters import look_at_cluster
+
+        look_at_cluster(bench, run)
+    return bench
+
+
 def run_trials(bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel]) -> None:
     """Record the kernels and run what the plan still lacks."""
     with lab_host(bench, run) as host:
         run_campaign(open_campaign(bench, run, kernels, host), run.read().plan)
 
 
-def lab_host(bench: Bench, run: RunFolder) -> AbstractContextManager[NestedHost]:
-    """The nested lab host of a run, booted when a trial needs it."""
+def lab_host(bench: Bench, run: RunFolder) -> AbstractContextManager[Elsewhere]:
+    """Who carries out what this host does not: the run's cluster, or the nested lab host, which is booted for
+    the first trial that needs it."""
+    if run.read().executor == "dask":
+        from lab.workflow.clusters import cluster_of
+
+        return cluster_of(bench, run)
     return nested_host(bench, run.path / "nested")
 
 
 def open_campaign(
-    bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel], host: NestedHost | None = None
+    bench: Bench, run: RunFolder, kernels: Mapping[str, Kernel], host: Elsewhere | None = None
 ) -> Campaign:
     """Record the kernels, and find what the names in the plan stand for. Without `host` all is run here."""
     record = run.read()
@@ -150,18 +170,18 @@ def open_campaign(
             (trial.case, trial.machine): catalog.drivers_for(cases[trial.case], machines[trial.machine])
             for trial in planned
         },
-        executor=Executor(record.executor, host),
+        executor=Executor(record.executor, host, host.room if host is not None else None),
         choices={
-            (role, clock): _choose(bench, kernels[role], record, clock)
+            (role, clock): _choose(bench, kernels[role], record, clock, host)
             for role, clock in dict.fromkeys((trial.role, trial.clock) for trial in planned)
             if role in kernels  # a long run gets its kernels one after the other
         },
     )
 
 
-def _choose(bench: Bench, kernel: Kernel, record: RunRecord, clock: Clock) -> Choice:
-    if record.executor == "nested" and clock is not Clock.VIRTUAL:
-        return Choice("kvm", "asked for with --executor nested")
+def _choose(bench: Bench, kernel: Kernel, record: RunRecord, clock: Clock, host: Elsewhere | None) -> Choice:
+    if host is not None and record.executor in ("nested", "dask") and clock is not Clock.VIRTUAL:
+        return host.choice(record.accelerator)
     return choose(bench, kernel, record.accelerator, clock)
 
 
@@ -200,11 +220,16 @@ def _kept(run: RunFolder) -> str:
     return f"{len(run.readable_trials()[0])} of {len(run.read().plan)} trials are kept in {run.path}"
 
 
-def resumable(name: str, workflow: str) -> RunFolder:
-    """The run to go on with; UserError if it is none of this workflow."""
+def resumable(name: str, workflow: str, scheduler: str = "") -> RunFolder:
+    """The run to go on with, at another scheduler if one is named. UserError if it is none of this
+    workflow."""
     run = RunFolder.find(name)
-    maker = run.read().workflow
+    record = run.read()
+    maker = record.workflow
     if maker == workflow:
+        if record.executor == "dask" and scheduler and scheduler != record.scheduler:
+            check_scheduler(scheduler)
+            run.write(record.model_copy(update={"scheduler": scheduler}))
         return run
     if maker in ONE_BOOT:
         raise UserError(f"{run.path.name} was a single boot: there is nothing to go on with")

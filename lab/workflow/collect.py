@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import files
-from lab.errors import UserError
+from lab.errors import InfraError, UserError
+from lab.history.index import FILE as HISTORY
+from lab.results.night import read_night
 from lab.results.runfolder import RunFolder, all_runs
 
-SELF_MANAGED = {"apt", "ccache"}
+SELF_MANAGED = {"apt", "ccache", "cluster"}
 """Caches whose own programs replace what is old; they go as a whole, with `everything`."""
 
 
@@ -28,7 +31,13 @@ class Garbage:
 def find_garbage(*, days: float, everything: bool) -> list[Garbage]:
     """Runs and cached files that nobody has used for `days`; with `everything`, all caches."""
     found = [*_leftovers(), *_old_runs(days)]
+    # The index over runs is made again when it is needed: of the state folder, it alone is a cache.
     candidates = sorted(files.state_dir("dry-runs").iterdir())
+    index = sorted(files.state_dir(".").glob(f"{HISTORY}*"))
+    if everything:
+        found += [Garbage(path, _size(path), "index over runs") for path in index]
+    else:
+        candidates += index
     for kind in sorted(files.cache_dir(".").iterdir()):
         if everything:
             found.append(Garbage(kind, _size(kind), "cache"))
@@ -46,8 +55,21 @@ def _leftovers() -> list[Garbage]:
 
 
 def _old_runs(days: float) -> list[Garbage]:
-    old = [run.path for run in all_runs() if _days_since((run.path / "run.json").stat().st_mtime) > days]
-    return [Garbage(path, _size(path), f"run older than {days:g} days") for path in old]
+    runs = all_runs()
+    old = [run.path for run in runs if _days_since((run.path / "run.json").stat().st_mtime) > days]
+    needed = _standing([run for run in runs if run.path not in old])
+    return [
+        Garbage(path, _size(path), f"run older than {days:g} days") for path in old if path.name not in needed
+    ]
+
+
+def _standing(kept: list[RunFolder]) -> set[str]:
+    """The runs whose results stand for cells that later nights left out, because nothing had changed."""
+    found: set[str] = set()
+    for run in kept:
+        with contextlib.suppress(InfraError):
+            found |= set(read_night(run).unchanged.values())
+    return found
 
 
 def _idle_days(path: Path) -> float:

@@ -26,6 +26,7 @@ from lab.workflow.campaigns import (
     note_interruption,
     preview_trials,
     run_trials,
+    set_up,
 )
 from lab.workflow.patched import find_series
 from lab.workflow.subjects import keep_series, kept_series, obtain_subject, subject_of, with_series
@@ -78,7 +79,7 @@ def run_cases(run: RunFolder) -> Ended:
     """Carry out what `start_run` wrote down, or go on where it was interrupted."""
     with run.owned():
         try:
-            bench = Bench.set_up()
+            bench = set_up(run)
             subject = subject_of(run, ROLE)
             run_trials(bench, run, {ROLE: obtain_subject(subject, kept_series(run, subject))})
             return conclude(run)

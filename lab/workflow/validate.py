@@ -35,6 +35,7 @@ from lab.workflow.campaigns import (
     note_interruption,
     preview_trials,
     run_trials,
+    set_up,
 )
 from lab.workflow.subjects import keep_series, with_series
 
@@ -110,7 +111,7 @@ def validate(run: RunFolder) -> Ended:
     with run.owned():
         record = run.read()
         try:
-            bench = Bench.set_up()
+            bench = set_up(run)
             series = read_series(run.path / record.series)
             kernels = _kernels(record, series)
             if len({kernel.record.build_id for kernel in kernels.values()}) == 1:

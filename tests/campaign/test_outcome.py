@@ -78,6 +78,8 @@ TABLE = [
     ),
     ("deadline", replace(LATE, end=End.DEADLINE), Outcome.TIMEOUT, "run", "deadline passed: run, 120 s"),
     ("reset", GONE, Outcome.CRASH, "run", "in the middle of the run"),
+    ("reset nested", replace(GONE, nested=True), Outcome.ERROR, "run", "not the kernel's word"),
+    ("panic nested", replace(GONE, nested=True, end=End.PANIC), Outcome.CRASH, "run", "panicked"),
     ("reset while booting", replace(GONE, stage="boot"), Outcome.CRASH, "boot", "before it was ready"),
     (
         "a check",

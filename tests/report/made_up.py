@@ -104,7 +104,7 @@ def trial(planned: PlannedTrial, numbers: dict[str, float] | None = None, **more
         "seconds": 6.2,
         "environment": ENVIRONMENT.model_copy(update={"clock": planned.clock}),
     }
-    return Trial(**planned.model_dump(), **(defaults | more))
+    return Trial(**planned.model_dump(exclude={"timeout", "priority"}), **(defaults | more))
 
 
 def measurements(numbers: dict[str, float], clock: Clock) -> tuple[Measurement, ...]:

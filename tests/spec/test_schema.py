@@ -81,6 +81,8 @@ def errors(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> list[str
 def kind_of(path: Path) -> str:
     if path.parent.name == "machines":
         return "machine"
+    if path.parent.name == "regressions":
+        return "regression"
     return "answer" if path.name == "answer.yaml" else "case"
 
 

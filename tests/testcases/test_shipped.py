@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import proc
-from lab.spec.catalog import Catalog
+from lab.spec.catalog import NO_TOPICS, Catalog
 from lab.spec.loader import load
 from lab.spec.models import Case, Machine
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from tests.testcases.conftest import BoTouch
 
 TESTCASES = Path(__file__).parents[2] / "testcases"
-NO_CASES = {"machines", "include", "driver", "expectations"}
 CASES = sorted(
     path
     for path in TESTCASES.glob("*/*.yaml")
-    if path.parent.name not in NO_CASES and path.name != "answer.yaml"
+    if path.parent.name not in NO_TOPICS and path.name != "answer.yaml"
 )
 BO_TOUCH = TESTCASES / "prefault" / "bo_touch.c"
 MACHINES = sorted(TESTCASES.glob("machines/*.yaml"))
