@@ -64,7 +64,12 @@ def show_plan(previewed: Sequence[Previewed], json_wanted: bool) -> int:
     """Print what would be booted."""
     if json_wanted:
         rows = [
-            {**item.planned.model_dump(mode="json"), "script": str(item.script or ""), "qemu": item.line}
+            {
+                **item.planned.model_dump(mode="json"),
+                "script": str(item.script or ""),
+                "qemu": item.line,
+                "where": item.where,
+            }
             for item in previewed
         ]
         print_json({"plan": rows})
@@ -72,7 +77,8 @@ def show_plan(previewed: Sequence[Previewed], json_wanted: bool) -> int:
     for item in previewed:
         planned = item.planned
         where = f"{planned.machine}, kernel {planned.role}, clock {planned.clock}"
-        click.echo(f"# {planned.number}: {planned.case} on {where}")
+        elsewhere = "" if item.where == "here" else f", {item.where}"
+        click.echo(f"# {planned.number}: {planned.case} on {where}{elsewhere}")
         click.echo(f"sh {item.script}" if item.script else item.line)
         if item.script:
             click.echo(f"# which is: {item.line}")

@@ -7,13 +7,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lab
 from lab import files, proc
 from lab.campaign.execute import Campaign, run_campaign
-from lab.campaign.executor import Elsewhere, Executor, ExecutorName
+from lab.campaign.executor import Elsewhere, Executor, ExecutorName, lacks
 from lab.campaign.fitness import skip_reason
 from lab.campaign.nested import nested_host
 from lab.campaign.plan import plan_trials
@@ -33,8 +33,11 @@ from lab.report.write import write_reports
 from lab.results.models import CaseRecord, Clock, MetricRecord, PlannedTrial, RunRecord, Verdict
 from lab.results.runfolder import RunFolder, new_run_id
 from lab.spec.catalog import Catalog
-from lab.spec.models import Case
+from lab.spec.models import Case, Machine
 from lab.workload.compile import build_workload
+
+TO_BE_PROBED = "if the probing boot succeeds"
+"""Why a preview takes KVM: it boots nothing to find out."""
 
 ONE_BOOT = frozenset({"guest", "record"})
 """Workflows whose runs are done again, not gone on with."""
@@ -245,6 +248,7 @@ class Previewed:
     planned: PlannedTrial
     script: Path | None
     line: str
+    where: str = "here"  # the guest would be run
 
 
 def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel]) -> list[Previewed]:
@@ -263,13 +267,25 @@ def preview_trials(bench: Bench, record: RunRecord, kernels: Mapping[str, Kernel
         source = case.workload_path
         include = files.shipped("testcases") / "include"
         program = build_workload(source, include) if source is not None else None
-        choice = without_probe(record.accelerator, planned.clock) or Choice(
-            "kvm", "if the probing boot succeeds"
-        )
+        choice = without_probe(record.accelerator, planned.clock) or Choice("kvm", TO_BE_PROBED)
+        where = _where(record.executor, case, machine, choice)
+        if where != "here":
+            choice = replace(choice, accelerator="kvm" if planned.clock is not Clock.VIRTUAL else "tcg")
         work = Work(planned, case, machine, kernel, choice, program, timeline=record.timeline)
         boot = boot_of(bench, work)
         folder = root / planned.key
         folder.mkdir(parents=True)
         write_command(boot, folder)
-        found.append(Previewed(planned, folder / "qemu.cmd", proc.quoted(qemu_argv(boot.launch))))
+        found.append(Previewed(planned, folder / "qemu.cmd", proc.quoted(qemu_argv(boot.launch)), where))
     return found
+
+
+def _where(executor: ExecutorName, case: Case, machine: Machine, choice: Choice) -> str:
+    """Where a trial's guest would be run, in the words of a preview: KVM has not been probed."""
+    if executor == "dask":
+        return "on a worker of the cluster"
+    if executor == "nested" or (executor == "auto" and lacks(case, choice, machine)):
+        return "in the nested lab host"
+    if executor == "auto" and "kvm" in case.needs and choice.reason == TO_BE_PROBED:
+        return "here if Linux boots under its KVM, else in the nested lab host"
+    return "here"
