@@ -86,9 +86,8 @@ def _regression(one: Regression) -> list[str]:
 
 def _side(entry: Entry) -> str:
     commit = f", commit {entry.commit[:12]}" if entry.commit else ""
-    version = entry.version if entry.version and entry.version not in entry.kernel_name else ""
-    more = f" ({version}{commit})".replace("(, ", "(") if version or commit else ""
-    return one_line(f"{entry.kernel_name}{more}, {entry.run}")
+    version = f"{entry.version}, " if entry.version not in entry.kernel_name else ""
+    return one_line(f"{entry.kernel_name} ({version}kernel {entry.kernel_id}{commit}), {entry.run}")
 
 
 def news_json(news: News) -> dict[str, Any]:

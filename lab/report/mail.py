@@ -43,7 +43,7 @@ class Kernel:
     @property
     def short(self) -> str:
         """What fits into the head of a table: the commit, else the version, else the series."""
-        return self.commit[:12] or self.version or self.name.rpartition(" + ")[2]
+        return self.commit[:12] or self.version or self.name.rpartition(" + ")[2].partition(" (")[0]
 
     @property
     def told(self) -> str:

@@ -42,13 +42,14 @@ def regression_mail(news: News, found: Sequence[Regression]) -> Mail:
     trial = _trial(news, first.now)
     environment = trial.environment if trial else None
     again = [one.command for one in found]
+    several = len({one.cell.machine for one in found}) > 1
     return Mail(
         tree=tree_name(cell.kernel),
         verdict=_verdict(first),
         metric=_metric(first),
         good=_kernel(first.before, first),
         bad=_kernel(first.now, first),
-        evidence=list(map(_evidence, found)),
+        evidence=[_evidence(one, several) for one in found],
         details=[
             ("in testcase", ", ".join(dict.fromkeys(one.cell.case for one in found))),
             ("on test machine", ", ".join(dict.fromkeys(one.cell.machine for one in found))),
@@ -81,17 +82,18 @@ def _metric(one: Regression) -> str:
 def _kernel(entry: Entry | None, one: Regression) -> Kernel:
     if entry is None:
         return Kernel("n/a: the cell has no past")
-    return Kernel(
-        f"{entry.exact}{f' + {one.cell.series}' if one.cell.series else ''}", entry.version, entry.commit
-    )
+    name = f"{entry.exact} + {one.cell.series}" if one.cell.series else entry.exact
+    if one.before and one.before.exact == one.now.exact:  # its series is another one, under the same name
+        return Kernel(f"{name} (kernel {entry.kernel_id})")
+    return Kernel(name, entry.version, entry.commit)
 
 
-def _evidence(one: Regression) -> Evidence:
-    where = f"{one.cell.case} [{one.cell.machine}]"
+def _evidence(one: Regression, several: bool) -> Evidence:
+    where = f"{one.cell.case} [{one.cell.machine}]" if several else one.cell.case
     if one.change is not None:
         unit = "" if one.change.at.unit == "count" else f", {one.change.at.unit}"
         change = one.change
-        return number_row(f"{where} {one.metric}{unit}", change.before, change.after, change.change)
+        return number_row(f"{where}.{one.metric}{unit}", change.before, change.after, change.change)
     before = str(one.before.outcome) if one.before else "n/a"
     return Evidence(f"{where} {one.signature[1]}".strip(), before, str(one.now.outcome), "")
 
