@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -53,13 +53,7 @@ def parse_log(text: str, *, name: str) -> tuple[BisectRecord | None, list[Event]
     return record, events
 
 
-def git_log(
-    question: Question,
-    nodes: Sequence[Node],
-    rows: Iterable[Row],
-    verdicts: Mapping[str, str],
-    culprit: int | None,
-) -> str:
+def git_log(question: Question, nodes: Sequence[Node], rows: Sequence[Row], culprit: int | None) -> str:
     """The same as text for `git bisect replay`; "" where the history is not git's."""
     if question.kind != "commits":
         return ""
@@ -76,11 +70,12 @@ def git_log(
     ]
     for word, node in ((new, nodes[-1]), (old, nodes[0])):
         lines += [f"# {word}: [{node.commit}] {_ascii(node.title)}", f"git bisect {word} {node.commit}"]
+    verdicts = {row.role: row.verdict for row in rows}
     for row in rows:
         node = by_role[row.role]
-        verdict = verdicts.get(row.role, row.verdict)
+        verdict = verdicts.get(row.other, "skip") if row.verdict == "same" else row.verdict
         word = words.get(verdict, "skip")
-        if node in (nodes[0], nodes[-1]) or not node.commit or verdict == "same":
+        if node in (nodes[0], nodes[-1]):
             continue
         lines += [f"# {word}: [{node.commit}] {_ascii(node.title)}", f"git bisect {word} {node.commit}"]
     if culprit is not None:

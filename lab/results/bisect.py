@@ -112,6 +112,7 @@ class Row(Record):
     boots: int  # that said anything
     values: tuple[float, ...] = ()
     says: str = ""  # the outcome, or why it was skipped
+    other: str = ""  # role of the kernel whose bytes it has, if it is "same"
 
 
 class Result(Record):

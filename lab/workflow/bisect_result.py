@@ -145,7 +145,14 @@ def _rows(work: Bisecting, stick: Yardstick, search: Search) -> Iterator[Row]:
         if boots:
             yield _row(node, [(seen, *stick.says(seen)) for seen in boots], words.get(position, "skip"))
         elif node.role in same:
-            yield Row(role=node.role, verdict="same", shown=0, boots=0, says=f"as {same[node.role]}")
+            yield Row(
+                role=node.role,
+                verdict="same",
+                shown=0,
+                boots=0,
+                says=f"as {same[node.role]}",
+                other=same[node.role],
+            )
         elif node.role in skipped or node.lost:
             why = skipped.get(node.role) or node.lost
             yield Row(role=node.role, verdict="skip", shown=0, boots=0, says=why)
@@ -223,7 +230,6 @@ def write_logs(run: RunFolder) -> None:
     result = record.result
     if result is None or record.question.kind != "commits":
         return
-    text = git_log(
-        record.question, record.nodes, result.rows, {}, result.culprit if result.status == "found" else None
-    )
+    culprit = result.culprit if result.status == "found" else None
+    text = git_log(record.question, record.nodes, result.rows, culprit)
     write_whole(run.path / GIT_LOG_NAME, text)

@@ -168,7 +168,7 @@ def test_git_comes_to_the_same_commit(repository: Repository, culprit: str) -> N
         {"kind": "commits", "case": "c", "machine": "m", "clock": "virtual", "good": "good", "bad": "main"}
     )
     log = repository.path.parent / "git-bisect.log"
-    log.write_text(git_log(asked, nodes, rows, {}, at))
+    log.write_text(git_log(asked, nodes, rows, at))
     said = repository.git("bisect", "replay", str(log))
     repository.git("bisect", "reset")
     assert f"{repository.names[culprit]} is the first bad commit" in said
@@ -194,7 +194,33 @@ def test_git_understands_a_search_for_a_fix(repository: Repository) -> None:
         }
     )
     log = repository.path.parent / "git-fix.log"
-    log.write_text(git_log(asked, nodes, rows, {}, 3))
+    log.write_text(git_log(asked, nodes, rows, 3))
     said = repository.git("bisect", "replay", str(log))
     repository.git("bisect", "reset")
     assert f"{repository.names['e']} is the first fixed commit" in said
+
+
+def test_git_takes_a_kernel_of_the_same_bytes_for_its_twin(repository: Repository) -> None:
+    """b good, d good, m skipped, e the same bytes as d: then it is f."""
+    nodes = commit_nodes(repository.theirs, "good", "main", first_parent=True)
+    rows = [
+        Row(role=nodes[1].role, verdict="good", shown=0, boots=1),
+        Row(role=nodes[2].role, verdict="skip", shown=0, boots=0),
+        Row(role=nodes[3].role, verdict="same", shown=0, boots=0, other=nodes[1].role),
+    ]
+    asked = Question.model_validate(
+        {
+            "kind": "commits",
+            "case": "c",
+            "machine": "m",
+            "clock": "virtual",
+            "good": "good",
+            "bad": "main",
+            "first_parent": True,
+        }
+    )
+    log = repository.path.parent / "git-same.log"
+    log.write_text(git_log(asked, nodes, rows, 4))
+    said = repository.git("bisect", "replay", str(log))
+    repository.git("bisect", "reset")
+    assert f"{repository.names['f']} is the first bad commit" in said

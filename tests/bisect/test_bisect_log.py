@@ -85,7 +85,9 @@ def test_in_git_words() -> None:
         Row(role=NODES[1].role, verdict="skip", shown=0, boots=0),
         Row(role=NODES[2].role, verdict="bad", shown=1, boots=1),
     ]
-    text = git_log(ASKED, NODES, rows, {}, 2)
+    twin = Row(role=NODES[1].role, verdict="same", shown=0, boots=0, other=NODES[0].role)
+    assert f"git bisect good {NODES[1].commit}\n" in git_log(ASKED, NODES, [rows[0], twin, rows[2]], 2)
+    text = git_log(ASKED, NODES, rows, 2)
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert lines == [
         f"git bisect start '{NODES[3].commit}' '{NODES[0].commit}'",
@@ -95,7 +97,7 @@ def test_in_git_words() -> None:
         f"git bisect bad {NODES[2].commit}",
     ]
     assert text.endswith(f"# first bad commit: [{NODES[2].commit}] change 2\n")
-    assert git_log(ASKED.model_copy(update={"kind": "versions"}), NODES, rows, {}, 2) == ""
+    assert git_log(ASKED.model_copy(update={"kind": "versions"}), NODES, rows, 2) == ""
 
 
 def test_entries_that_are_about_a_case() -> None:
