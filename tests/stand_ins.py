@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.guest.argv import Launch, Wiring
 from lab.kernel.kernel import Kernel
-from lab.results.models import Clock, KernelRecord, Outcome, Trial
+from lab.results.models import Clock, Environment, KernelRecord, Outcome, Trial
 from lab.spec.models import Machine
 
 
@@ -50,3 +50,37 @@ def trial(number: int = 1, outcome: Outcome = Outcome.PASS, **more: Any) -> Tria
         "clock": Clock.VIRTUAL,
     }
     return Trial(number=number, outcome=outcome, **(usual | more))
+
+
+def kernel_record(**more: Any) -> KernelRecord:
+    """What a run keeps of Debian's 6.1, unless told otherwise."""
+    usual: dict[str, Any] = {
+        "id": "0123456789ab",
+        "name": "debian:6.1.192-2",
+        "release": "6.1.0-56-amd64",
+        "version": "6.1.192-2",
+        "source": "a package",
+        "image_sha256": "a" * 64,
+        "config_sha256": "c" * 64,
+        "compiler": "gcc-12",
+    }
+    return KernelRecord(**(usual | more))
+
+
+def environment(**more: Any) -> Environment:
+    """Where a trial of `launch()` ran: on this host, emulated."""
+    usual: dict[str, Any] = {
+        "lab_version": "0.1.0",
+        "accelerator": "tcg",
+        "accelerator_reason": "the virtual clock counts instructions",
+        "clock": Clock.VIRTUAL,
+        "nesting": 0,
+        "qemu_version": "QEMU emulator version 7.2.22",
+        "qemu_argv": ("qemu-system-x86_64",),
+        "guest_cmdline": "console=ttyS0",
+        "memory_backing": "anonymous memory",
+        "host_kernel": "6.1",
+        "host_cpu": "a CPU",
+        "host_cpus": 2,
+    }
+    return Environment(**(usual | more))

@@ -11,9 +11,10 @@ from click.shell_completion import CompletionItem
 from lab.cli.options import (
     accelerator_option,
     as_json,
-    complete_runs,
+    dry_run_option,
     executor_option,
     print_json,
+    resume_option,
     scheduler_option,
     typed_command,
 )
@@ -39,8 +40,8 @@ def _complete_topics(_ctx: click.Context, _param: click.Parameter, incomplete: s
 @accelerator_option
 @executor_option
 @scheduler_option
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=complete_runs)
-@click.option("--dry-run", is_flag=True, help="Print what would be built and booted; do neither.")
+@resume_option()
+@dry_run_option("Print what would be built and booted; do neither.")
 @as_json
 def command(
     topics: tuple[str, ...],

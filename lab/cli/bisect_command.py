@@ -12,10 +12,11 @@ from lab.cli.options import (
     accelerator_option,
     as_json,
     case_argument,
-    complete_runs,
+    dry_run_option,
     executor_option,
     kconfig_option,
     machine_option,
+    resume_option,
     scheduler_option,
     typed_command,
 )
@@ -53,11 +54,9 @@ if TYPE_CHECKING:
 @executor_option
 @scheduler_option
 @kconfig_option
-@click.option(
-    "--resume", metavar="RUN", help="Go on with an interrupted bisection.", shell_complete=complete_runs
-)
+@resume_option("bisection")
 @click.option("--replay", metavar="LOG", help="A RUN or its bisect.log: take what was seen, and search on.")
-@click.option("--dry-run", is_flag=True, help="Print what would be searched; boot nothing.")
+@dry_run_option("Print what would be searched; boot nothing.")
 @as_json
 def command(resume: str | None, dry_run: bool, json_wanted: bool, replay: str | None, **asked: object) -> int:
     """Find the first bad (or first fixed) version, commit or patch by booting CASE.

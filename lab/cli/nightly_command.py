@@ -11,9 +11,10 @@ import click
 from lab.cli.options import (
     accelerator_option,
     as_json,
-    complete_runs,
+    dry_run_option,
     executor_option,
     print_json,
+    resume_option,
     scheduler_option,
     typed_command,
 )
@@ -44,10 +45,8 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> 
 @accelerator_option
 @executor_option
 @scheduler_option
-@click.option(
-    "--resume", metavar="RUN", help="Go on with an interrupted night.", shell_complete=complete_runs
-)
-@click.option("--dry-run", is_flag=True, help="Print cells, builds and the expected time; build nothing.")
+@resume_option("night")
+@dry_run_option("Print cells, builds and the expected time; build nothing.")
 @as_json
 def command(
     matrix: Path | None,

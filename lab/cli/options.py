@@ -14,6 +14,9 @@ from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+PLAN_AND_LINES = "Print the plan and the QEMU lines; boot nothing."
+"""What --dry-run does where trials are known beforehand."""
+
 
 def print_json(value: object) -> None:
     """One JSON object on stdout."""
@@ -116,6 +119,16 @@ def kconfig_option(function: F) -> F:
     )(function)
 
 
+def resume_option(what: str = "run") -> Callable[[F], F]:
+    return click.option(
+        "--resume", metavar="RUN", help=f"Go on with an interrupted {what}.", shell_complete=complete_runs
+    )
+
+
+def dry_run_option(text: str) -> Callable[[F], F]:
+    return click.option("--dry-run", is_flag=True, help=text)
+
+
 def campaign_options(function: F) -> F:
     """--machine, --clock, --accel, --executor, --scheduler, --trials, --kconfig, --resume, --dry-run and
     --json."""
@@ -132,10 +145,8 @@ def campaign_options(function: F) -> F:
         scheduler_option,
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
         kconfig_option,
-        click.option(
-            "--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=complete_runs
-        ),
-        click.option("--dry-run", is_flag=True, help="Print the plan and the QEMU lines; boot nothing."),
+        resume_option(),
+        dry_run_option(PLAN_AND_LINES),
         as_json,
     ]
     for decorate in reversed(decorators):

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from lab.cli.options import accelerator_option, as_json, complete_runs, print_json, typed_command
+from lab.cli.options import (
+    PLAN_AND_LINES,
+    accelerator_option,
+    as_json,
+    dry_run_option,
+    print_json,
+    resume_option,
+    typed_command,
+)
 
 CONFIRM = "confirm"
 """What is meant where no subcommand is named; the word itself is for nobody to type."""
@@ -51,8 +59,8 @@ def _complete_names(_ctx: click.Context, _param: click.Parameter, incomplete: st
     help="first: one good and one bad kernel of each. all: every one that its file names.",
 )
 @accelerator_option
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.", shell_complete=complete_runs)
-@click.option("--dry-run", is_flag=True, help="Print the plan and the QEMU lines; boot nothing.")
+@resume_option()
+@dry_run_option(PLAN_AND_LINES)
 @as_json
 def confirm(
     names: tuple[str, ...],

@@ -29,12 +29,10 @@ from lab.spec.series_index import shipped_indexes
 from lab.workflow.answer_plan import Planned, plan_answers
 from lab.workflow.campaigns import (
     Options,
+    carrying_out,
     conclude,
-    failed,
-    interrupted,
     lab_host,
     new_record,
-    note_interruption,
     open_campaign,
     set_up,
 )
@@ -114,20 +112,14 @@ def _record(planned: Planned, options: Options) -> RunRecord:
 
 def answer(run: RunFolder) -> Answers:
     """Carry out what `start_answer` wrote down, or go on where it was interrupted."""
-    with run.owned():
+    with carrying_out(run):
         record = read_answer(run)
-        try:
-            bench = set_up(run)
-            kernels: dict[str, Kernel] = {}
-            with lab_host(bench, run) as host:
-                results = [_answer_topic(bench, run, topic, kernels, host) for topic in record.topics]
-            conclude(run)
-            return Answers(run, tuple(results))
-        except Interrupted:
-            note_interruption(run)
-            raise interrupted(run, WORKFLOW) from None
-        except InfraError as error:
-            raise failed(error, run, WORKFLOW) from error.__cause__
+        bench = set_up(run)
+        kernels: dict[str, Kernel] = {}
+        with lab_host(bench, run) as host:
+            results = [_answer_topic(bench, run, topic, kernels, host) for topic in record.topics]
+        conclude(run)
+        return Answers(run, tuple(results))
 
 
 def _answer_topic(

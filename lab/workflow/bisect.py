@@ -10,7 +10,7 @@ from dataclasses import replace
 from lab import log
 from lab.bisect.judge import Yardstick, check_ends
 from lab.bisect.search import Search
-from lab.errors import InfraError, Interrupted, LabError, SeriesError, UserError
+from lab.errors import LabError, SeriesError, UserError
 from lab.files import write_whole
 from lab.guest.prepare import Bench
 from lab.results.bisect import (
@@ -34,13 +34,11 @@ from lab.workflow.bisect_state import Bisecting
 from lab.workflow.campaigns import (
     Ended,
     Options,
+    carrying_out,
     conclude,
-    failed,
     find_case,
-    interrupted,
     lab_host,
     new_record,
-    note_interruption,
 )
 
 FIRST_BOOTS = 2
@@ -84,12 +82,9 @@ def _new_run(question: Question, nodes: Sequence[Node], options: Options) -> Run
 def bisect(run: RunFolder) -> Ended:
     """Carry out what `start_bisect` wrote down, or go on where it was interrupted."""
     spent = Spent(time.monotonic())
-    with run.owned():
+    with carrying_out(run):
         try:
             return _searched(run, spent)
-        except Interrupted:
-            note_interruption(run)
-            raise interrupted(run, WORKFLOW) from None
         except UserError as error:
             _conclude_refused(run, error)
             raise
@@ -97,8 +92,6 @@ def bisect(run: RunFolder) -> Ended:
             refusal = UserError(f"an end of the series cannot be had: {error.message}", hint=error.hint)
             _conclude_refused(run, refusal)
             raise refusal from error
-        except InfraError as error:
-            raise failed(error, run, WORKFLOW) from error.__cause__
 
 
 def _searched(run: RunFolder, spent: Spent) -> Ended:

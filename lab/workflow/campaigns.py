@@ -5,8 +5,8 @@ alone. So starting and resuming are the same thing."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -207,16 +207,25 @@ def note_interruption(run: RunFolder) -> None:
     write_reports(run)
 
 
-def interrupted(run: RunFolder, workflow: str) -> Interrupted:
-    return Interrupted(f"interrupted; {_kept(run)}\n  -> lab {workflow} --resume {run.path.name}")
+@contextmanager
+def carrying_out(run: RunFolder) -> Iterator[None]:
+    """Hold a run (UserError when another lab has it). Where it ends half-way, what was finished stays
+    readable, and the error says how to go on."""
+    with run.owned():
+        try:
+            yield
+        except Interrupted:
+            note_interruption(run)
+            told = f"interrupted; {_kept(run)}\n  -> {_going_on(run)}"
+            raise Interrupted(told) from None
+        except InfraError as error:
+            hints = [error.hint, f"then {_going_on(run)}; {_kept(run)}"]
+            error.hint = "\n  -> ".join(filter(None, hints))
+            raise
 
 
-def failed(error: InfraError, run: RunFolder, workflow: str) -> InfraError:
-    """The error that ended a run half-way, with how to go on once its cause is gone."""
-    error.hint = "\n  -> ".join(
-        filter(None, [error.hint, f"then lab {workflow} --resume {run.path.name}; {_kept(run)}"])
-    )
-    return error
+def _going_on(run: RunFolder) -> str:
+    return f"lab {run.read().workflow} --resume {run.path.name}"
 
 
 def _kept(run: RunFolder) -> str:

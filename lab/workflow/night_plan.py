@@ -15,7 +15,6 @@ from lab.campaign.executor import ExecutorName
 from lab.campaign.plan import word
 from lab.campaign.schedule import Demand, Durations, Room, expected_seconds
 from lab.errors import InfraError, LabError, UserError
-from lab.guest.labhost import CPUS
 from lab.guest.prepare import guest_memory
 from lab.history.index import Index
 from lab.host import available_memory, cpus
@@ -101,7 +100,6 @@ def demands(planned: Planned, executor: ExecutorName, todo: Iterable[PlannedTria
                 number=trial.number,
                 seconds=planned.durations.of(case, trial.machine, trial.clock).seconds,
                 memory=0 if nested else guest_memory(case, planned.machines[trial.machine]) + GUEST_OVERHEAD,
-                cores=CPUS if nested else 1,
                 priority=trial.priority,
                 alone=trial.clock is Clock.REAL,
                 lane="nested" if nested else "",

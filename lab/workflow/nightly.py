@@ -11,7 +11,7 @@ import lab
 from lab import files, log
 from lab.campaign.execute import missing, run_campaign
 from lab.cluster.address import check_scheduler
-from lab.errors import InfraError, Interrupted, UserError
+from lab.errors import InfraError, UserError
 from lab.guest.prepare import Bench
 from lab.results.models import PlannedTrial, RunRecord
 from lab.results.night import WORKFLOW, NightRecord, NotRun, read_night, write_night
@@ -22,13 +22,11 @@ from lab.waiting import Deadline
 from lab.workflow.campaigns import (
     Ended,
     Options,
+    carrying_out,
     case_record,
     conclude,
-    failed,
     find_case,
-    interrupted,
     lab_host,
-    note_interruption,
     open_campaign,
     set_up,
 )
@@ -81,26 +79,20 @@ def run_night(run: RunFolder, budget: float | None = None) -> Ended:
 
     `budget` (seconds from now) replaces the one that was written down.
     """
-    with run.owned():
+    with carrying_out(run):
         night = read_night(run)
         budget = night.budget_seconds if budget is None else budget
         until = None if budget is None else Deadline("time budget", budget)
-        try:
-            bench = set_up(run)
-            todo, broken_cases = _compiled(run, missing(run, run.read().plan))
-            kernels = obtain_all(run, _by_urgency(todo), until)
-            standing = _standing(run, night, todo, kernels, bench)
-            night = _before_trials(run, night, todo, broken_cases, kernels, standing)
-            write_night(run, night.model_copy(update={"budget_seconds": budget}))
-            left = _run_trials(bench, run, night, todo, kernels, until)
-            told = f"the time budget of {duration(budget or 0.0)} was used up"
-            _not_run(run, [NotRun(key=one.key, why=told) for one in left])
-            return conclude(run)
-        except Interrupted:
-            note_interruption(run)
-            raise interrupted(run, WORKFLOW) from None
-        except InfraError as error:
-            raise failed(error, run, WORKFLOW) from error.__cause__
+        bench = set_up(run)
+        todo, broken_cases = _compiled(run, missing(run, run.read().plan))
+        kernels = obtain_all(run, _by_urgency(todo), until)
+        standing = _standing(run, night, todo, kernels, bench)
+        night = _before_trials(run, night, todo, broken_cases, kernels, standing)
+        write_night(run, night.model_copy(update={"budget_seconds": budget}))
+        left = _run_trials(bench, run, night, todo, kernels, until)
+        told = f"the time budget of {duration(budget or 0.0)} was used up"
+        _not_run(run, [NotRun(key=one.key, why=told) for one in left])
+        return conclude(run)
 
 
 def _compiled(run: RunFolder, todo: Sequence[PlannedTrial]) -> tuple[list[PlannedTrial], list[NotRun]]:

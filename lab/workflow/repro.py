@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from lab import log
 from lab.campaign.execute import run_campaign
-from lab.errors import InfraError, Interrupted, LabError
+from lab.errors import Interrupted, LabError
 from lab.guest.prepare import Bench
 from lab.kernel.kernel import Kernel
 from lab.results.models import Subject
@@ -18,12 +18,10 @@ from lab.workflow.campaigns import (
     Ended,
     Options,
     Previewed,
+    carrying_out,
     conclude,
-    failed,
-    interrupted,
     lab_host,
     new_record,
-    note_interruption,
     open_campaign,
     preview_trials,
 )
@@ -53,20 +51,14 @@ def start_repro(planned: Planned, options: Options) -> RunFolder:
 
 def repro(run: RunFolder) -> Ended:
     """Carry out what `start_repro` wrote down, or go on where it was interrupted."""
-    with run.owned():
-        try:
-            bench = Bench.set_up()
-            kernels = _obtain_all(run)
-            ready = [trial for trial in run.read().plan if trial.role in kernels]
-            if ready:
-                with lab_host(bench, run) as host:
-                    run_campaign(open_campaign(bench, run, kernels, host), ready)
-            return conclude(run)
-        except Interrupted:
-            note_interruption(run)
-            raise interrupted(run, WORKFLOW) from None
-        except InfraError as error:
-            raise failed(error, run, WORKFLOW) from error.__cause__
+    with carrying_out(run):
+        bench = Bench.set_up()
+        kernels = _obtain_all(run)
+        ready = [trial for trial in run.read().plan if trial.role in kernels]
+        if ready:
+            with lab_host(bench, run) as host:
+                run_campaign(open_campaign(bench, run, kernels, host), ready)
+        return conclude(run)
 
 
 def preview(planned: Planned, options: Options) -> list[Previewed]:

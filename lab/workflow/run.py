@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.compare.verdict import reject
-from lab.errors import InfraError, Interrupted, SeriesError
+from lab.errors import SeriesError
 from lab.guest.prepare import Bench
 from lab.kernel.series import Series
 from lab.kernel.sources import parse_source
@@ -19,11 +19,9 @@ from lab.workflow.campaigns import (
     Ended,
     Options,
     Previewed,
+    carrying_out,
     conclude,
-    failed,
-    interrupted,
     new_record,
-    note_interruption,
     preview_trials,
     run_trials,
     set_up,
@@ -77,7 +75,7 @@ def preview(cases: Sequence[str], subject: Subject, options: Options) -> list[Pr
 
 def run_cases(run: RunFolder) -> Ended:
     """Carry out what `start_run` wrote down, or go on where it was interrupted."""
-    with run.owned():
+    with carrying_out(run):
         try:
             bench = set_up(run)
             subject = subject_of(run, ROLE)
@@ -85,8 +83,3 @@ def run_cases(run: RunFolder) -> Ended:
             return conclude(run)
         except SeriesError as error:
             return conclude(run, rejection=reject(error))
-        except Interrupted:
-            note_interruption(run)
-            raise interrupted(run, "run") from None
-        except InfraError as error:
-            raise failed(error, run, "run") from error.__cause__

@@ -11,7 +11,7 @@ from lab import files
 from lab.campaign.plan import plan_trials
 from lab.compare.pairs import BASE, PATCHED, step_role
 from lab.compare.verdict import reject
-from lab.errors import InfraError, Interrupted, SeriesError, UserError
+from lab.errors import SeriesError, UserError
 from lab.guest.prepare import Bench
 from lab.kernel.base import choose_base
 from lab.kernel.gather import gather_series
@@ -27,12 +27,10 @@ from lab.workflow.campaigns import (
     Ended,
     Options,
     Previewed,
+    carrying_out,
     case_record,
     conclude,
-    failed,
-    interrupted,
     new_record,
-    note_interruption,
     preview_trials,
     run_trials,
     set_up,
@@ -108,7 +106,7 @@ def preview(question: Question, options: Options) -> list[Previewed]:
 
 def validate(run: RunFolder) -> Ended:
     """Carry out what `start_validation` wrote down, or go on where it was interrupted."""
-    with run.owned():
+    with carrying_out(run):
         record = run.read()
         try:
             bench = set_up(run)
@@ -120,11 +118,6 @@ def validate(run: RunFolder) -> Ended:
             return conclude(run)
         except SeriesError as error:
             return conclude(run, rejection=reject(error))
-        except Interrupted:
-            note_interruption(run)
-            raise interrupted(run, "validate") from None
-        except InfraError as error:
-            raise failed(error, run, "validate") from error.__cause__
 
 
 def _kernels(record: RunRecord, series: Series) -> dict[str, Kernel]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import stand_ins
+
 from lab.files import sha256_text
 from lab.history.model import Cell
 from lab.results.models import (
     CaseRecord,
     Check,
     Clock,
-    Environment,
     Expected,
     KernelRecord,
     Measurement,
@@ -34,20 +35,7 @@ METRICS = {
     "max": MetricRecord(title="longest touch", unit="time", better="lower", tolerance=0.05, gate=True),
     "faults": MetricRecord(title="page faults", unit="count", better="lower", tolerance=0.0, gate=False),
 }
-ENVIRONMENT = Environment(
-    lab_version="0.1.0",
-    accelerator="tcg",
-    accelerator_reason="the virtual clock counts instructions",
-    clock=Clock.VIRTUAL,
-    nesting=0,
-    qemu_version="QEMU emulator version 7.2.22",
-    qemu_argv=("qemu-system-x86_64",),
-    guest_cmdline="console=ttyS0 lab.nonce=0123456789abcdef nokaslr",
-    memory_backing="anonymous memory",
-    host_kernel="6.1",
-    host_cpu="a CPU",
-    host_cpus=2,
-)
+ENVIRONMENT = stand_ins.environment(guest_cmdline="console=ttyS0 lab.nonce=0123456789abcdef nokaslr")
 OOPS = Splat(
     kind="oops",
     title="BUG: unable to handle page fault in ttm_bo_vm_fault",
@@ -92,15 +80,11 @@ class Version:
     def record(self) -> KernelRecord:
         name = self.kernel if self.commit else f"debian:{self.version}"
         name += f" + {self.series}" if self.series else ""
-        return KernelRecord(
+        return stand_ins.kernel_record(
             id=sha256_text(self.version, self.series, self.commit, self.kernel)[:12],
             name=name,
             release=self.version,
             version=self.version,
-            source="made up",
-            image_sha256="a" * 64,
-            config_sha256="c" * 64,
-            compiler="gcc",
             commit=self.commit,
         )
 

@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 from typing import Any
 
+import stand_ins
+
 from lab.results.models import (
     CaseRecord,
     Clock,
-    Environment,
-    KernelRecord,
     Measurement,
     MetricRecord,
     Outcome,
@@ -38,15 +38,8 @@ SPARSE = FIRST.model_copy(update={"title": "one touch per 2 MiB", "question": "W
 BOOT = CaseRecord(title="boot", question="Does the kernel boot?", memory_manager=None)
 
 KERNELS = {
-    "base": KernelRecord(
-        id="0123456789ab",
-        name="debian:6.1.192-2",
-        release="6.1.0-56-amd64",
-        version="6.1.192-2",
+    "base": stand_ins.kernel_record(
         source="packages linux-image-6.1.0-56-amd64 and linux-source-6.1",
-        image_sha256="a" * 64,
-        config_sha256="c" * 64,
-        compiler="gcc-12",
         replaced_modules={"ttm": "1" * 64},
         module_compiler="gcc 12.2.0",
         build_id="f00d",
@@ -61,19 +54,10 @@ KERNELS["patched"] = KERNELS["base"].model_copy(
     }
 )
 
-ENVIRONMENT = Environment(
-    lab_version="0.1.0",
-    accelerator="tcg",
+ENVIRONMENT = stand_ins.environment(
     accelerator_reason="KVM opens, but no guest reached its ready marker within 15 s",
-    clock=Clock.VIRTUAL,
-    nesting=0,
-    qemu_version="7.2.22",
     qemu_argv=("qemu-system-x86_64", "-icount", "shift=0,sleep=off", "-append", "console=ttyS0 panic=-1"),
     guest_cmdline="console=ttyS0 nokaslr norandmaps panic=-1",
-    memory_backing="memory-backend-ram",
-    host_kernel="6.1.0",
-    host_cpu="a CPU",
-    host_cpus=2,
 )
 
 

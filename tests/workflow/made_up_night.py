@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import stand_ins
+
 import lab
 from lab.campaign.plan import planned_trial
 from lab.results.models import (
     CaseRecord,
     Clock,
-    Environment,
     KernelRecord,
     Outcome,
     RunRecord,
@@ -22,31 +23,9 @@ from lab.results.runfolder import RunFolder, write_record
 
 CELLS = (("smoke/boot", "qxl"), ("prefault/first-touch", "qxl"), ("prefault/second-touch", "qxl"))
 
-KERNEL = KernelRecord(
-    id="0123456789ab",
-    name="debian:6.1.192-2",
-    release="6.1.0-56-amd64",
-    version="6.1.192-2",
-    source="a package",
-    image_sha256="a" * 64,
-    config_sha256="c" * 64,
-    compiler="gcc-12",
-)
+KERNEL = stand_ins.kernel_record()
 
-ENVIRONMENT = Environment(
-    lab_version=lab.__version__,
-    accelerator="tcg",
-    accelerator_reason="made up",
-    clock=Clock.VIRTUAL,
-    nesting=0,
-    qemu_version="QEMU 7.2",
-    qemu_argv=("qemu",),
-    guest_cmdline="",
-    memory_backing="",
-    host_kernel="",
-    host_cpu="",
-    host_cpus=2,
-)
+ENVIRONMENT = stand_ins.environment(lab_version=lab.__version__)
 
 
 def qemu() -> str:
