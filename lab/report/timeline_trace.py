@@ -96,9 +96,15 @@ def _others(timeline: Timeline) -> list[int]:
 
 def _slice(timeline: Timeline, pid: int, tid: int, name: str, begin: int, end: int, **args: Any) -> Entry:
     told = {key: value for key, value in args.items() if value is not None}
-    length = timeline.units(end) - timeline.units(begin)
-    at = {"ts": timeline.units(begin) / 1000, "dur": round(length, 3) / 1000}
+    first, last = _units(timeline, begin), _units(timeline, end)
+    at = {"ts": first / 1000, "dur": (last - first) / 1000}
     return {"ph": "X", "pid": pid, "tid": tid, "name": name, **at, "args": told}
+
+
+def _units(timeline: Timeline, ticks: int) -> int:
+    """Whole units, of which Perfetto has no parts. It would round a slice's begin and its length, each for
+    itself, and take away from the track what then overlaps the slice before it."""
+    return round(timeline.units(ticks))
 
 
 def _touches(timeline: Timeline) -> list[Entry]:
@@ -116,7 +122,7 @@ def _guest_faults(timeline: Timeline) -> list[Entry]:
             "pid": GUEST,
             "tid": FAULTS,
             "name": "page fault",
-            "ts": timeline.units(one.time) / 1000,
+            "ts": _units(timeline, one.time) / 1000,
             "args": {"touch": _touch(one.touch), "address": hex(one.address), "write": one.write},
         }
         for one in timeline.guest_faults or ()
@@ -138,7 +144,7 @@ def _exits(timeline: Timeline) -> list[Entry]:
                 "cat": "exit of",
                 "name": "exit of",
                 "id": number,
-                "ts": timeline.units(one.begin) / 1000,
+                "ts": _units(timeline, one.begin) / 1000,
             }
             events.append({"ph": "s", "pid": GUEST, "tid": TOUCHES, **arrow})
             events.append({"ph": "f", "bp": "e", "pid": HOST, "tid": EXITS, **arrow})
