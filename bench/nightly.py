@@ -5,7 +5,8 @@
                             [--json FILE]
 
 Planning is reading a matrix of that many cells, checking it against cases, machines and series, making cells,
-builds and trials of it, and foretelling when each would run. Nothing is asked of the archive.
+builds and trials of it, and foretelling when each would run. Nothing is asked of the archive. Exits 1 if it
+takes longer than allowed.
 
 With --night a real night is run, on the virtual clock, in a state folder of its own. From the beginning of
 its first trial to the end of its last one, the processor time of the lab and of its guests is held against
@@ -60,7 +61,7 @@ def main() -> int:
             figures |= night(Path(folder), options.kernels, options.cases)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    return int(figures["plan_ratio"] > 1)
 
 
 def planning(folder: Path, wanted: int) -> dict[str, float]:

@@ -47,6 +47,15 @@ def test_every_shipped_case_compiles():
         assert build_workload(source, files.shipped("testcases") / "include").stat().st_size > 0
 
 
+def test_make_bench_runs_every_measurement():
+    """Each file of bench/ that is a command; what they share is none."""
+    commands = [path for path in (ROOT / "bench").glob("*.py") if "__main__" in path.read_text()]
+    said = proc.run(["make", "--dry-run", "bench"], timeout=60, cwd=ROOT).text
+    assert len(commands) >= 6
+    assert [path.name for path in commands if f"bench/{path.name}" not in said] == []
+    assert "nights.py" not in said
+
+
 def test_test_files_have_names_of_their_own():
     """pytest imports test modules by their bare names: two of one name would hide each other."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]

@@ -25,7 +25,7 @@ from lab.campaign.work import Work
 from lab.errors import InfraError
 from lab.guest.accelerator import Choice, Policy
 from lab.guest.guest import End, Guest, booted
-from lab.guest.labhost import MACHINE, LabHost, prepare_lab_host
+from lab.guest.labhost import KCONFIG, MACHINE, LabHost, prepare_lab_host
 from lab.guest.port import framed
 from lab.guest.prepare import Bench, guest_memory
 from lab.kernel.obtain import obtain
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 KERNEL = "stock"
 UDMABUF_KERNEL = "debian:6.12"
-"""For what needs udmabuf, where the other has none: Debian's kernels have it from 6.12 on."""
+"""For what needs udmabuf, where the default has none: Debian's kernels have it from 6.12 on."""
 
 BOOT_SECONDS = 180.0
 """From the start of the nested host's QEMU to the ready marker; many times what an idle host takes."""
@@ -74,7 +74,7 @@ class NestedHost:
         """Boots nothing yet. Evidence of each host that is booted goes into a folder below `folder`."""
         self._bench = bench
         self._folder = folder
-        self._kernel_name = kernel
+        self.kernel = kernel
         self._machine = machine
         self._running: _Running | None = None
         self._booted = 0
@@ -153,8 +153,8 @@ class NestedHost:
         while (folder := self._folder / str(self._booted)).exists():  # of a run that is gone on with
             self._booted += 1
         folder.mkdir(parents=True)
-        kernel = obtain(self._kernel_name, with_build=False)
-        if udmabuf and kernel.options_off(["UDMABUF"]):
+        kernel = obtain(self.kernel, with_build=False, kconfig=KCONFIG)
+        if udmabuf and self.kernel == KERNEL and kernel.options_off(["UDMABUF"]):
             kernel = obtain(UDMABUF_KERNEL, with_build=False)
         command = (sys.executable, "-m", SERVICE)
         machine = self._machine.model_copy(update={"memory": f"{-(-memory >> 20)}M"})

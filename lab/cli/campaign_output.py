@@ -22,6 +22,7 @@ def options_of(
     scheduler: str,
     trials: int,
     kconfig: str,
+    host_kernel: str = "stock",
     timeline: bool = False,
 ) -> Options:
     """The options of a campaign from what click parsed (and has checked), with what was typed."""
@@ -34,6 +35,7 @@ def options_of(
         command=typed_command(),
         executor=executor,  # type: ignore[arg-type]
         scheduler=scheduler,
+        host_kernel=host_kernel,
         timeline=timeline,
     )
 

@@ -101,6 +101,15 @@ def scheduler_option(function: F) -> F:
     )(function)
 
 
+def host_kernel_option(function: F) -> F:
+    return click.option(
+        "--host-kernel",
+        metavar="KERNEL",
+        default="stock",
+        help="Of the nested lab host (default: stock; a tree is built with lean+drm+kvm-host).",
+    )(function)
+
+
 def tls_options(function: F) -> F:
     """--tls-ca, --tls-cert, --tls-key: PEM files."""
     for name, what in (("key", "our key"), ("cert", "our certificate"), ("ca", "who signed them all")):
@@ -130,8 +139,8 @@ def dry_run_option(text: str) -> Callable[[F], F]:
 
 
 def campaign_options(function: F) -> F:
-    """--machine, --clock, --accel, --executor, --scheduler, --trials, --kconfig, --resume, --dry-run and
-    --json."""
+    """--machine, --clock, --accel, --executor, --scheduler, --host-kernel, --trials, --kconfig, --resume,
+    --dry-run and --json."""
     decorators = [
         machine_option(multiple=True),
         click.option(
@@ -143,6 +152,7 @@ def campaign_options(function: F) -> F:
         accelerator_option,
         executor_option,
         scheduler_option,
+        host_kernel_option,
         click.option("--trials", type=click.IntRange(1, 1000), default=1, help="Boots per kernel and case."),
         kconfig_option,
         resume_option(),

@@ -52,6 +52,7 @@ def command(
     accel: str,
     executor: str,
     scheduler: str,
+    host_kernel: str,
     trials: int,
     kconfig: str,
     resume: str | None,
@@ -86,7 +87,7 @@ def command(
             told = "--resume takes its cases, its series and --timeline from the run"
             raise UserError(told, hint=f"lab run --resume {resume}")
         return finish(run_cases(resumable(resume, "run", scheduler)), json_wanted)
-    options = options_of(machine, clock, accel, executor, scheduler, trials, kconfig, timeline)
+    options = options_of(machine, clock, accel, executor, scheduler, trials, kconfig, host_kernel, timeline)
     subject = Subject(kernel, series)
     if dry_run:
         return show_plan(preview(cases, subject, options), json_wanted)

@@ -22,6 +22,7 @@ def command(out: Path, nights: int, json_wanted: bool) -> int:
     The matrix of the night, trends, a page for each trial, and the comparison of any two kernels. Open
     OUT/index.html: it needs no server and no network. A site that is there already is replaced.
     """
+    from lab.history.passed_over import for_terminal
     from lab.workflow.site import make_site
 
     site = make_site(out, nights=nights)
@@ -31,7 +32,7 @@ def command(out: Path, nights: int, json_wanted: bool) -> int:
         told = {"nights": built.nights, "trials": built.trials, "trends": built.trends}
         print_json({"site": str(index), **told, "bytes": site.size, "damaged": built.damaged})
         return 0
-    for sentence in site.built.damaged[:20]:
-        click.echo(f"passed over: {sentence}", err=True)
+    for line in for_terminal(site.built.damaged):
+        click.echo(line, err=True)
     click.echo(str(index))
     return 0

@@ -26,6 +26,7 @@ def command(
     accel: str,
     executor: str,
     scheduler: str,
+    host_kernel: str,
     trials: int,
     kconfig: str,
     resume: str | None,
@@ -52,7 +53,7 @@ def command(
         return finish(validate(resumable(resume, "validate", scheduler)), json_wanted, b4_wanted=b4_wanted)
     assert series is not None
     question = Question(series, base, cases, each_patch)
-    options = options_of(machine, clock, accel, executor, scheduler, trials, kconfig)
+    options = options_of(machine, clock, accel, executor, scheduler, trials, kconfig, host_kernel)
     if dry_run:
         return show_plan(preview(question, options), json_wanted)
     return finish(validate(start_validation(question, options)), json_wanted, b4_wanted=b4_wanted)

@@ -70,16 +70,17 @@ class WorkerOptions:
     patience: float = LOST_SECONDS  # for a scheduler that does not answer
 
 
-def run_scheduler(host: str, port: int, tls: Tls | None) -> None:
-    """Serve until ^C or SIGTERM. InfraError if the port is taken."""
-    asyncio.run(_scheduler(host, port, tls))
+def run_scheduler(host: str, port: int, tls: Tls | None, lost: int = LOST_SECONDS) -> None:
+    """Serve until ^C or SIGTERM. InfraError if the port is taken. A worker that has said nothing for `lost`
+    seconds is dead; dask looks that often, so it is known after twice as long at the latest."""
+    asyncio.run(_scheduler(host, port, tls, lost))
 
 
-async def _scheduler(host: str, port: int, tls: Tls | None) -> None:
+async def _scheduler(host: str, port: int, tls: Tls | None, lost: int) -> None:
     import dask
     from distributed import Scheduler
 
-    with dask.config.set(SETTINGS):
+    with dask.config.set(SETTINGS | {"distributed.scheduler.worker-ttl": f"{lost}s"}):
         try:
             scheduler = Scheduler(
                 host=host,

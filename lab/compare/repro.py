@@ -155,6 +155,12 @@ def _wanted(sign: WantedSign) -> str:
     return sign.outcome
 
 
+def asked(signs: Iterable[WantedSign]) -> str:
+    """What all of them want, in short: "taken: at least 3; content: ok"."""
+    about = ((sign.check or sign.metric, _wanted(sign)) for sign in signs)
+    return "; ".join(f"{name}: {wanted}" if name else wanted for name, wanted in about)
+
+
 def judge_repro(found: Sequence[Confirmation]) -> Verdict:
     """PASS: all confirmed. FAIL: one is not. INCONCLUSIVE: none is contradicted, and one cannot be told."""
     confirmed = sum(one.confirmed is True for one in found)

@@ -60,6 +60,9 @@ NEEDED = {
 }
 """Modules that a kernel must have to be a lab host, and the options that make them."""
 
+KCONFIG = "lean+drm+kvm-host"
+"""What a tree is built with that is to be a lab host."""
+
 WELCOME = ("vfio_pci", "vfio_iommu_type1", "udmabuf")
 """Modules that some jobs use, loaded where the kernel has them."""
 
@@ -86,8 +89,8 @@ def prepare_lab_host(bench: Bench, wanted: LabHost) -> Boot:
         raise UserError(
             f"{kernel.record.name} cannot be the kernel of the nested lab host: it has no module "
             f"{', '.join(missing)}",
-            hint="take a packaged one, or build it with --kconfig lean+drm+kvm-host "
-            f"(CONFIG_{', CONFIG_'.join(missing.values())})",
+            hint="take a packaged one, or a tree, which is built with "
+            f"{KCONFIG} (CONFIG_{', CONFIG_'.join(missing.values())})",
         )
     welcome = [name for name in WELCOME if kernel.has_module(name)]
     shares = host_shares(files.cache_dir("."))

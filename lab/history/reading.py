@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from lab.errors import InfraError
 from lab.history.boots import Boot, Damaged, Setups, read_boot, text
 from lab.history.model import Cell
+from lab.history.passed_over import sentence
 from lab.report.clean import one_line
 from lab.report.untrusted import open_regular
 from lab.results.models import Clock, KernelRecord, RunRecord, Subject
@@ -70,7 +72,10 @@ def read_run(run: RunFolder) -> RunFacts:
         record = run.read()
         created = _utc(record.created)
     except (InfraError, Damaged) as error:
-        return RunFacts(None, damaged=[f"run {run.path.name} is passed over: {_words(error)}"])
+        why = _words(error).replace(f"{run.path}/", "")
+        if _of_another_form(run.path / "run.json"):
+            why = why.replace("is damaged", "is of another format", 1)
+        return RunFacts(None, damaged=[sentence(run.path.name, why)])
     facts = RunFacts(record, created)
     _read_kernels(run, facts)
     cells = _Cells(record, facts.kernels)
@@ -82,6 +87,16 @@ def read_run(run: RunFolder) -> RunFacts:
 
 def _words(error: Exception) -> str:
     return one_line(error.message if isinstance(error, InfraError) else str(error), limit=400)
+
+
+def _of_another_form(path: Path) -> bool:
+    """Is it whole, and a lab's, though not one of ours? (An older lab's, or a newer one's.)"""
+    try:
+        _bounded(path)
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError, Damaged):
+        return False
+    return isinstance(document, dict) and {"lab_version", "workflow", "plan"} <= document.keys()
 
 
 def _bounded(path: Path) -> None:
@@ -111,7 +126,8 @@ def _read_kernels(run: RunFolder, facts: RunFacts) -> None:
             _bounded(path)
             kernel = KernelRecord.model_validate_json(path.read_bytes())
         except (OSError, ValueError, Damaged):
-            facts.damaged.append(f"{path} is damaged: its kernel is told by its id alone")
+            name = one_line(path.relative_to(run.path.parent).as_posix())
+            facts.damaged.append(f"{name} is damaged: its kernel is told by its id alone")
             continue
         facts.kernels[kernel.id] = kernel
 
@@ -155,7 +171,8 @@ def _read_trials(run: RunFolder, facts: RunFacts, cells: _Cells) -> None:
         try:
             boot = read_boot(path, key, setups)
         except Damaged as error:
-            facts.damaged.append(f"{one_line(path)} is damaged: {_words(error)}")
+            name = one_line(f"{run.path.name}/trials/{key}/trial.json")
+            facts.damaged.append(f"{name} is damaged: {_words(error)}")
             continue
         if boot is None:
             continue
@@ -174,7 +191,7 @@ def _read_standing(run: RunFolder, facts: RunFacts, cells: _Cells) -> None:
         _bounded(run.path / FILE_NAME)
         night: NightRecord = read_night(run)
     except (InfraError, Damaged) as error:
-        facts.damaged.append(_words(error))
+        facts.damaged.append(_words(error).replace(f"{run.path.parent}/", ""))
         return
     assert facts.record is not None
     for planned in facts.record.plan:

@@ -18,10 +18,11 @@ from lab.kernel.buildlog import bad_compiler, first_error
 from lab.kernel.configure import Config, configure, decides_config, kept_config
 from lab.kernel.finished import Manifest, intact, write_manifest
 from lab.kernel.fixes import fixes_for
+from lab.kernel.forecast import memory_of, plan_of
 from lab.kernel.kernel import Kernel, kernel_id
-from lab.kernel.objects import ObjectTree
+from lab.kernel.objects import LastBuilt, ObjectTree
 from lab.kernel.overlay import apply_series
-from lab.kernel.progress import Learned, Memory, Progress
+from lab.kernel.progress import Learned, Progress
 from lab.kernel.series import Patch, Series
 from lab.kernel.stamps import as_last_built
 from lab.kernel.toolchain import Toolchain, toolchain
@@ -71,6 +72,11 @@ class _Job:
         tools = (self.objects.toolchain.version, *self.objects.toolchain.make_flags)
         return files.sha256_text(self.tree.identity, self._diffs, config.digest, *tools)[:16]
 
+    def source(self, config: Config) -> LastBuilt:
+        return LastBuilt(
+            identity=self.tree.identity, config=config.digest, patched=tuple(sorted(self.touched))
+        )
+
     @property
     def title(self) -> str:
         return f"{self.name}{f' + {self.series.name}' if self.series else ''}, {self.objects.kconfig}"
@@ -85,14 +91,11 @@ def build_kernel(
     SeriesError if the series does not apply or compile, InfraError if the tree does not build without it or
     the disk is full, Interrupted on ^C; the next call goes on from the objects that are there.
     """
+    if (kernel := find_kernel(tree, kconfig, name=name, series=series, tools=tools)) is not None:
+        return kernel
     tools = tools or toolchain()
     objects = ObjectTree(tree.path, kconfig, tools)
     job = _Job(tree, objects, name, fixes_for(tree.version), series)
-    config = kept_config(tree, objects, job.config_changes)
-    if config is not None:
-        final = files.cache_dir("builds") / job.key(config)
-        if (manifest := intact(final, FullManifest)) is not None:
-            return _kernel(job, config, final, manifest)
     with objects.held(), apply_series(tree, job.patches):
         config = configure(tree, objects, job.config_changes)
         final = files.cache_dir("builds") / job.key(config)
@@ -101,6 +104,20 @@ def build_kernel(
             with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
                 manifest = _built(job, config, final)
     return _kernel(job, config, final, manifest)
+
+
+def find_kernel(
+    tree: SourceTree, kconfig: str, *, name: str, series: Series | None = None, tools: Toolchain | None = None
+) -> Kernel | None:
+    """That kernel, if it was built before. Reads nothing of the tree's files, so nobody need hold it."""
+    objects = ObjectTree(tree.path, kconfig, tools or toolchain())
+    job = _Job(tree, objects, name, fixes_for(tree.version), series)
+    config = kept_config(tree, objects, job.config_changes)
+    if config is None:
+        return None
+    final = files.cache_dir("builds") / job.key(config)
+    manifest = intact(final, FullManifest)
+    return None if manifest is None else _kernel(job, config, final, manifest)
 
 
 @contextlib.contextmanager
@@ -118,9 +135,11 @@ def objects_of(
         config = configure(tree, objects, job.config_changes)
         with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
             kept = files.cache_dir("builds") / f"{job.key(config)}.log"
+            objects.note_begun()
             done = objects.make([_image(config), "modules"], log=kept, stranger=series is not None)
             if done.code != 0:
                 raise _failure(job, done, kept)
+            objects.note_complete(job.source(config))
             yield job.key(config), objects
 
 
@@ -147,12 +166,7 @@ def build_steps(
 
 def plan_for(tree: SourceTree, base: Kernel, series: Series) -> planner.Plan:
     """What a series makes necessary to build."""
-
-    def makefile(directory: str) -> str | None:
-        found = (tree.path / directory / name for name in ("Kbuild", "Makefile"))
-        return next((path.read_text(errors="replace") for path in found if path.is_file()), None)
-
-    return planner.plan(series.touched, makefile, planner.parse_config(base.config.read_text()))
+    return plan_of(tree, set(series.touched), planner.parse_config(base.config.read_text()))
 
 
 def _named(kernel: Kernel, name: str, series: Series) -> Kernel:
@@ -165,23 +179,25 @@ def _built(job: _Job, config: Config, final: Path) -> FullManifest:
     image = _image(config)
     with log.step(f"building {job.title}") as tell, files.made_whole(final) as made:
         kept = final.with_name(f"{final.name}.log")
-        memory = Memory(f"{job.objects.kconfig} {job.tree.version.rpartition('.')[0]}")
-        learned = None if job.objects.complete else memory.recall()
-        progress = Progress(tell, learned, done_before=job.objects.steps_before)
+        source, before = job.source(config), job.objects.steps_before
+        memory = memory_of(job.tree, job.objects, source, config.values)
+        progress = Progress(tell, memory.recall() if memory else None, done_before=before)
+        job.objects.note_begun()
         try:
             done = job.objects.make(
                 [image, "modules"], log=kept, stranger=job.series is not None, watch=progress.feed
             )
         except Interrupted as error:
-            job.objects.note_steps(job.objects.steps_before + progress.steps)
+            job.objects.note_steps(before + progress.steps)
             raise Interrupted(
                 f"interrupted while building {job.title} ({progress.text()}); the next run goes on from there"
             ) from error
         if done.code != 0:
+            job.objects.note_steps(before + progress.steps)
             raise _failure(job, done, kept)
-        if not job.objects.complete and job.objects.steps_before == 0:
+        if memory is not None and before == 0:
             memory.keep(Learned(steps=progress.steps, seconds=progress.seconds))
-        job.objects.note_complete()
+        job.objects.note_complete(source)
         return _copied_out(job, image, made)
 
 

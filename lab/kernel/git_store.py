@@ -188,6 +188,11 @@ class GitStore:
         argv = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit, tree)
         return tuple(name for name in self._run(*argv, env=self._reading).text.split("\0") if name)
 
+    def differing(self, tree: str, other: str) -> tuple[str, ...] | None:
+        """Paths in which two trees differ; None if one of them is gone."""
+        said = self._ask("diff-tree", "-r", "-z", "--name-only", "--no-renames", other, tree)
+        return None if said is None else tuple(name for name in said.split("\0") if name)
+
     def read(self, tree: str, path: str) -> str | None:
         """The text of a file in a tree; None if there is none."""
         return self._ask("cat-file", "blob", f"{tree}:{path}")

@@ -18,9 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from lab import files, proc
 from lab.kernel.sandbox import Sandbox
 from lab.kernel.toolchain import CCACHE_GIGABYTES, Toolchain
+from lab.results.models import Record
 
 SECONDS = 4 * 3600.0
 """How long one make may take; a distribution's configuration with debugging takes an hour on two cores."""
@@ -36,6 +39,14 @@ REPRODUCIBLE = {
     "KBUILD_BUILD_VERSION": "1",
     "LOCALVERSION": "",
 }
+
+
+class LastBuilt(Record):
+    """The source that a finished build was made from, and its configuration."""
+
+    identity: str
+    config: str  # its digest
+    patched: tuple[str, ...]  # files that patches on top of the source have touched
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,21 @@ class ObjectTree:
         """Has a build of everything ever come to its end here?"""
         return (self.folder / "complete").exists()
 
-    def note_complete(self) -> None:
-        (self.folder / "complete").touch()
+    @property
+    def last_built(self) -> LastBuilt | None:
+        """What the objects are of; None if that is not known, as while a build changes them."""
+        try:
+            return LastBuilt.model_validate_json((self.folder / "complete").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def note_begun(self) -> None:
+        """A build that ends early leaves objects of two sources."""
+        if self.complete:
+            files.write_whole(self.folder / "complete", "")
+
+    def note_complete(self, built: LastBuilt) -> None:
+        files.write_whole(self.folder / "complete", built.model_dump_json())
         (self.folder / "steps").unlink(missing_ok=True)
 
     @property

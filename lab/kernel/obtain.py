@@ -9,8 +9,8 @@ from lab.kernel.image_file import image_kernel
 from lab.kernel.kernel import Kernel
 from lab.kernel.packaged import packaged_kernel
 from lab.kernel.series import Series
-from lab.kernel.sources import Image, Packaged, parse_source
-from lab.kernel.trees import checked_out
+from lab.kernel.sources import Buildable, Image, Packaged, parse_source
+from lab.kernel.trees import checked_out, unpacked
 
 KCONFIG = "lean+drm"
 """What a tree is built with unless the user says otherwise."""
@@ -29,11 +29,7 @@ def obtain(text: str, *, with_build: bool, kconfig: str = KCONFIG) -> Kernel:
         case Image():
             return image_kernel(source)
         case _:
-            from lab.kernel.full_build import build_kernel
-
-            with checked_out(source) as tree:
-                kernel = build_kernel(tree, kconfig, name=str(source))
-            return on_objects(kernel, source, kconfig)
+            return on_objects(_built(source, kconfig, None), source, kconfig)
 
 
 def obtain_steps(text: str, series: Series, *, kconfig: str = KCONFIG) -> tuple[Kernel, ...]:
@@ -80,9 +76,18 @@ def obtain_step(text: str, series: Series, number: int, *, kconfig: str = KCONFI
         case Image():
             return obtain_steps(text, series, kconfig=kconfig)[number]  # says why not
         case _:
-            from lab.kernel import full_build
-
             applied = series.first(number) if number else None
-            with checked_out(source) as tree:
-                kernel = full_build.build_kernel(tree, kconfig, name=str(source), series=applied)
-            return on_objects(kernel, source, kconfig, applied)
+            return on_objects(_built(source, kconfig, applied), source, kconfig, applied)
+
+
+def _built(source: Buildable, kconfig: str, series: Series | None) -> Kernel:
+    """The kernel of a source; what was built before does not wait for others that build from the source."""
+    from lab.kernel import full_build
+
+    known = unpacked(source)
+    if known is not None:
+        kernel = full_build.find_kernel(known, kconfig, name=str(source), series=series)
+        if kernel is not None:
+            return kernel
+    with checked_out(source) as tree:
+        return full_build.build_kernel(tree, kconfig, name=str(source), series=series)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How far a kernel build is: objects done of objects expected, and the time left.
 
-What is expected was learned from an earlier build of the same configuration and version. Pure, but for
+What is expected was learned from an earlier build of the same kind (lab.kernel.forecast). Pure, but for
 `Memory`.
 """
 
@@ -23,9 +23,12 @@ STEP = re.compile(rb"^  [A-Z][A-Z0-9_-]+ ")
 ENOUGH = 0.05
 """The part of a build after which its own pace tells more than that of the earlier one."""
 
+PACE_STEPS = 20
+"""Steps before which a build has no pace: its first seconds go by in reading Makefiles."""
+
 
 class Learned(Record):
-    """A finished build from nothing."""
+    """A finished build."""
 
     steps: int
     seconds: float
@@ -49,6 +52,8 @@ class Progress:
         self._tell, self._learned, self._before, self._clock = tell, learned, done_before, clock
         self._rest = b""
         self._started = clock()
+        if learned is not None:
+            tell(self.text())
 
     @property
     def seconds(self) -> float:
@@ -72,10 +77,10 @@ class Progress:
         return f"{done} of {self._learned.steps} objects, {duration(left)} left"
 
     def _seconds_left(self, learned: Learned) -> float:
-        remaining = learned.steps - self._before - self.steps
-        if self.steps >= ENOUGH * learned.steps:
-            return remaining * self.seconds / self.steps
-        return remaining * learned.seconds / learned.steps
+        if self.steps >= max(ENOUGH * learned.steps, PACE_STEPS):
+            return (learned.steps - self._before - self.steps) * self.seconds / self.steps
+        expected = learned.seconds * (1 - self._before / learned.steps)
+        return max(expected - self.seconds, 0)
 
 
 def duration(seconds: float) -> str:
@@ -84,10 +89,10 @@ def duration(seconds: float) -> str:
 
 
 class Memory:
-    """What builds from nothing took, by what is built: one small file for each."""
+    """What the last build of a kind took: one small file for each kind."""
 
-    def __init__(self, what: str) -> None:
-        self._path: Path = files.cache_dir("objects") / "learned" / f"{files.sha256_text(what)[:16]}.json"
+    def __init__(self, kind: str) -> None:
+        self._path: Path = files.cache_dir("objects") / "learned" / f"{files.sha256_text(kind)[:16]}.json"
 
     def recall(self) -> Learned | None:
         try:

@@ -6,6 +6,7 @@ Each origin (a repository, a tarball, a package) has one folder:
     trees/<key>/src        the work copy, all that others see
     trees/<key>/git        the lab's own repository, if the origin has one or is a plain folder
     trees/<key>/originals  what an overlay has changed, until it is taken off
+    trees/<key>/version    of an archive, to be read by who does not hold the tree
 
 Another revision of the same origin rewrites only the files that differ, so that make rebuilds only those.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from lab import files, log
@@ -39,10 +41,16 @@ from lab.kernel.work_copy import SourceTree
 LOCK_SECONDS = 4 * 3600
 """How long another lab may build from the same origin."""
 
+VERSION = "version"
+"""Beside the tree of an archive: its version, which a patch of the Makefile does not change."""
+
 
 @contextlib.contextmanager
 def checked_out(source: Buildable) -> Iterator[SourceTree]:
     """The source as a tree in the cache, for this lab alone while inside.
+
+    There is one lock for all that is built from an origin, also for two configurations: make reads the work
+    copy until it ends, and series and revisions are written into that same copy.
 
     Raises UserError if it is not there, is no kernel or tries to reach out of its folder, InfraError if the
     disk or the network fails, or if another lab holds it for hours.
@@ -61,6 +69,19 @@ def checked_out(source: Buildable) -> Iterator[SourceTree]:
             if not (folder / "src").is_dir():  # it came to nothing
                 shutil.rmtree(folder, ignore_errors=True)
         yield tree
+
+
+def unpacked(source: Buildable) -> SourceTree | None:
+    """The tree of an archive, without waiting for a lab that builds from it: to look up what was built of it.
+
+    Its files may be patched at this moment, so nothing else may be read there. None for what has to be
+    checked out: an archive that is not unpacked yet, and trees and repositories, whose state is read then.
+    """
+    if not isinstance(source, Tarball | SourcePackage):
+        return None
+    key, make = _origin(source)
+    folder = files.cache_dir("trees") / files.sha256_text(key)[:16]
+    return make(folder) if (folder / "src").is_dir() and (folder / VERSION).is_file() else None
 
 
 def _origin(source: Buildable) -> tuple[str, Callable[[Path], SourceTree]]:
@@ -145,7 +166,7 @@ def _checked_out(store: GitStore, tree: str, folder: Path, origin: str, commit: 
     fresh = not source.exists()
     with log.step(f"copying {origin}") if fresh else contextlib.nullcontext():
         store.check_out(tree, source)
-    return SourceTree(source, tree, version, origin, commit)
+    return SourceTree(source, tree, version, origin, commit, partial(store.differing, tree))
 
 
 def _digest(archive: Path) -> str:
@@ -189,8 +210,11 @@ def _unpacked(folder: Path, digest: str, origin: str, unpack: Callable[[Path], N
     if not source.is_dir():
         with log.step(f"unpacking {origin.partition(', sha256')[0]}"), files.made_whole(source) as building:
             unpack(building)
-    version = version_of((source / "Makefile").read_text(errors="replace"))
-    if version is None:
-        shutil.rmtree(source, ignore_errors=True)
-        raise InfraError(f"{source} was damaged and is removed", hint="run the same command again")
-    return SourceTree(source, digest, version, origin)
+    kept = folder / VERSION
+    if not kept.is_file():
+        version = version_of((source / "Makefile").read_text(errors="replace"))
+        if version is None:
+            shutil.rmtree(source, ignore_errors=True)
+            raise InfraError(f"{source} was damaged and is removed", hint="run the same command again")
+        files.write_whole(kept, version)
+    return SourceTree(source, digest, kept.read_text(), origin)

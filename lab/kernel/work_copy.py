@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,3 +17,5 @@ class SourceTree:
     version: str  # from its Makefile: 6.12.117
     origin: str  # one sentence
     commit: str | None = None
+    differing: Callable[[str], tuple[str, ...] | None] = field(default=lambda _: None, compare=False)
+    """Paths in which it differs from the source of another identity; None where nobody knows."""

@@ -13,6 +13,7 @@ from lab.report.clean import last_lines, one_line, visible
 from lab.report.findings import Findings
 from lab.report.latency import latency_plots
 from lab.report.night import matrix_lines
+from lab.report.repro import kernel_rows
 from lab.report.rows import HEADER, NUMERIC, notes, rows
 from lab.report.text import subject
 from lab.report.timeline_section import timeline_sections
@@ -22,7 +23,7 @@ CONSOLE_LINES = 60
 CONSOLE_WIDTH = 240
 MAX_CONSOLES = 20
 MAX_ROWS = 2000
-"""Rows of the list of trials; a longer run is told so."""
+"""Rows of the lists of trials and of regressions; a longer run is told so."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def report_html(findings: Findings) -> str:
     jinja.filters["text"] = _text
     # The drawing is markup of our own; lab.report.svg escapes the words in it.
     jinja.filters["drawing"] = Markup
-    table = rows(findings)
+    table, confirmed = rows(findings), kernel_rows(findings.confirmations)
     return jinja.get_template("report.html.j2").render(
         f=findings,
         title=findings.record.title or findings.record.workflow,
@@ -68,6 +69,8 @@ def report_html(findings: Findings) -> str:
         numeric=NUMERIC,
         rows=table,
         notes=notes(table),
+        regressions=confirmed[:MAX_ROWS],
+        more_regressions=len(confirmed[MAX_ROWS:]),
         plots=latency_plots(findings),
         timelines=timeline_sections(findings),
         subject=subject(findings),

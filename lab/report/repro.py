@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The table that ends `lab repro`: what good and bad kernels showed, and whether that is the regression."""
+"""The tables of `lab repro`: what good and bad kernels showed, and whether that is the regression."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from lab.compare.repro import Confirmation, Seen
+from lab.compare.repro import Confirmation, Seen, asked
 from lab.report.layout import bullets, table
 
 HEADER = ("regression", "good", "seen", "bad", "seen", "confirmed")
@@ -15,6 +16,43 @@ WIDEST = 120
 """Two kernels and what each showed do not fit into 100."""
 
 ANSWERS = {True: "yes", False: "NO", None: "cannot tell"}
+DECISIONS = {True: "better", False: "worse", None: "undecided"}
+"""The colours of report.css."""
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """One kernel of a regression, for report.html; the regression is named where `first`."""
+
+    confirmation: Confirmation
+    seen: Seen
+    asked: str
+    first: bool
+
+    @property
+    def answer(self) -> str:
+        return ANSWERS[self.seen.as_stated]
+
+    @property
+    def decision(self) -> str:
+        return DECISIONS[self.seen.as_stated]
+
+    @property
+    def confirmed(self) -> str:
+        return ANSWERS[self.confirmation.confirmed]
+
+    @property
+    def verdict(self) -> str:
+        return DECISIONS[self.confirmation.confirmed]
+
+
+def kernel_rows(found: Sequence[Confirmation]) -> list[KernelRow]:
+    """A row for each kernel, the good ones of a regression first."""
+    rows = []
+    for one in found:
+        signs = {"good": asked(one.regression.good_signs), "bad": asked(one.regression.bad_signs)}
+        rows += [KernelRow(one, seen, signs[seen.side], at == 0) for at, seen in enumerate(one.seen)]
+    return rows
 
 
 def repro_lines(found: Sequence[Confirmation]) -> list[str]:

@@ -272,6 +272,7 @@ class RunRecord(Record):
     timeline: bool = False  # the measured spans are traced
     executor: Literal["auto", "local", "nested", "dask"] = "auto"  # where guests are run
     scheduler: str = ""  # of executor dask: where it was asked for
+    host_kernel: str = "stock"  # of the nested lab host, if one is booted
     subjects: dict[str, Subject] = {}  # by role
     kernels: dict[str, str] = {}  # role -> KernelRecord.id
     cases: dict[str, CaseRecord] = {}

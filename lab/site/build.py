@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lab.errors import InfraError
 from lab.history.index import Index
 from lab.history.model import Night
+from lab.history.passed_over import in_short
 from lab.report.rows import CLOCK_WORDS
 from lab.site.night import NightPages
 from lab.site.payload import OUTCOMES
@@ -45,7 +46,7 @@ def build_site(
         try:
             part = NightPages(pages, index, nights[place], before, newest=place == 0)
         except InfraError as error:  # it went, or was damaged, after the index was made
-            built.damaged.append(error.message)
+            built.damaged.append(error.message.replace(f"{nights[place].path.parent}/", ""))
             continue
         part.write()
         built.nights += 1
@@ -56,7 +57,12 @@ def build_site(
         raise InfraError("none of the nights can be read", hint="; ".join(built.damaged[:5]))
     told.reverse()
     outcomes = [end for end in OUTCOMES if any(one.counts.get(end) for one in told)]
-    listed = {"nights": told, "outcomes": outcomes, "older": older, "damaged": built.damaged[:MAX_LISTED]}
+    short = in_short(built.damaged)
+    listed = {"nights": told, "outcomes": outcomes, "older": older, "damaged": short[:MAX_LISTED]}
+    listed |= {
+        "more_damaged": len(short[MAX_LISTED:]),
+        "each": built.damaged if short != built.damaged else [],
+    }
     pages.page("nights.html", "nights.html.j2", **listed)
     clocks = [(str(clock), words.partition(": ")[2]) for clock, words in CLOCK_WORDS.items()]
     pages.page("compare.html", "compare.html.j2", nights=told, clocks=clocks)

@@ -44,6 +44,7 @@ class KernelLine:
     column: Column
     record: KernelRecord | None
     problem: str
+    at_fault: bool  # its series does not apply or build: no fault of the lab's or of the archive's
     moved: str
 
 

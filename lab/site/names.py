@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from lab.site.picture import Row
 
@@ -40,6 +42,22 @@ def console_file(run: str, key: str) -> str:
 
 def trend_page(row: Row) -> str:
     return f"trends/{slug(f'{row.case}-{row.machine}-{row.clock}'.replace('/', '.'))}.html"
+
+
+def matrix_name(matrix: str) -> str:
+    """The file of a matrix as it is called by those who do not sit at this machine.
+
+    >>> matrix_name("ci/nightly.yaml"), matrix_name("/home/me/faultlab/ci/nightly.yaml")
+    ('ci/nightly.yaml', 'nightly.yaml')
+    """
+    path = PurePath(matrix)
+    return path.name if path.is_absolute() else matrix
+
+
+def homely(text: str, home: str = "~") -> str:
+    """Words of the lab, for readers who have nothing to do with the home of whoever ran it."""
+    mine = os.path.expanduser("~").rstrip("/")  # noqa: PTH111 - Path.home() raises where there is none
+    return text.replace(f"{mine}/", f"{home}/") if mine.startswith("/") else text
 
 
 def when(stamp: str) -> str:

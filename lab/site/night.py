@@ -16,7 +16,16 @@ from lab.results.models import Outcome
 from lab.results.night import read_night
 from lab.results.runfolder import RunFolder
 from lab.site.lines import KernelLine, Listed, News, Other, Past, Summary, between
-from lab.site.names import console_file, night_data, night_page, trend_page, trial_page, when
+from lab.site.names import (
+    console_file,
+    homely,
+    matrix_name,
+    night_data,
+    night_page,
+    trend_page,
+    trial_page,
+    when,
+)
 from lab.site.payload import night_script
 from lab.site.picture import Box, Column, Picture, Row, read_picture
 from lab.site.rendering import Pages
@@ -185,7 +194,7 @@ class NightPages:
                 "data": night_data(self.run),
                 "cells": len(picture.boxes),
                 "rows": len(picture.rows),
-                "matrix": picture.night.matrix if picture.night else "",
+                "matrix": matrix_name(picture.night.matrix) if picture.night else "",
                 "finished": picture.record.finished,
                 "interrupted": picture.record.interrupted,
                 "before": when(self._before.created) if self._before else "",
@@ -196,6 +205,7 @@ class NightPages:
             | _bounded("others", [self._news_line(one) for one in others[:MAX_NEWS]], len(others))
             | _bounded("bad", [self._listed(box) for box in bad[:MAX_LISTED]], len(bad))
             | _bounded("signatures", signatures[:MAX_LISTED], len(signatures))
+            | _bounded("still_broken", picture.still_broken[:MAX_LISTED], len(picture.still_broken))
             | _bounded("left_out", left_out[:MAX_LISTED], len(left_out))
             | _bounded("damaged", picture.damaged[:MAX_LISTED], len(picture.damaged)),
         )
@@ -206,7 +216,8 @@ class NightPages:
             KernelLine(
                 column,
                 picture.kernels.get(picture.booted.get(column, "")),
-                picture.problems.get(column, ""),
+                homely(picture.problems.get(column, "")),
+                column in picture.at_fault,
                 picture.moved.get(column, ""),
             )
             for column in picture.columns
@@ -219,7 +230,7 @@ class NightPages:
             box.row,
             box.outcome,
             worst is not None and worst.as_expected,
-            worst.reason if worst else box.why,
+            worst.reason if worst else homely(box.why),
             self._page_at(box.run, worst.key) if worst else "",
         )
 

@@ -15,7 +15,7 @@ from typing import Any
 from lab.history.model import Cell, Rate
 from lab.report.clean import one_line
 from lab.results.models import Clock, Outcome, Trial
-from lab.site.names import trend_page, trial_page, when
+from lab.site.names import homely, trend_page, trial_page, when
 from lab.site.picture import NOT_RUN, WORST_FIRST, Box, Column, Picture
 
 MAX_NUMBERS = 64
@@ -108,7 +108,7 @@ class _Packed:
             OUTCOMES.index(box.outcome),
             marked,
             trial_page(box.run, worst.key) if paged and worst else "",
-            words["reasons"].place(one_line(worst.reason if worst else box.why)),
+            words["reasons"].place(one_line(worst.reason if worst else homely(box.why))),
             [rate.bad, rate.total] if rate and rate.bad else 0,
             round(sum(trial.seconds for trial in box.trials), 1),
             words["runs"].place(box.run),
@@ -145,7 +145,7 @@ def _kernel(picture: Picture, column: Column) -> dict[str, Any]:
         "id": one_line(kernel.id, limit=40) if kernel else "",
         "name": one_line(kernel.name, limit=120) if kernel else "",
         "debug": [one_line(option, limit=40) for option in kernel.debug_options[:8]] if kernel else [],
-        "problem": one_line(picture.problems.get(column, "")),
+        "problem": one_line(homely(picture.problems.get(column, ""))),
     }
 
 

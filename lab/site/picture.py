@@ -84,6 +84,16 @@ class Box:
         return Cell(column.kernel, column.series, column.kconfig, row.machine, row.case, row.clock)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A cell that was not run again, because nothing had changed since it failed."""
+
+    column: Column
+    row: Row
+    run: str  # the earlier night
+    how: str
+
+
 @dataclass(frozen=True)
 class Picture:
     """All of a night."""
@@ -97,6 +107,8 @@ class Picture:
     kernels: dict[str, KernelRecord]  # by id
     booted: dict[Column, str] = field(default_factory=dict)  # the id of what was booted
     problems: dict[Column, str] = field(default_factory=dict)  # why a kernel could not be had
+    at_fault: frozenset[Column] = frozenset()  # of these, those whose series does not apply or build
+    still_broken: list[Standing] = field(default_factory=list)
     moved: dict[Column, str] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
@@ -128,7 +140,7 @@ def read_picture(run: RunFolder, earlier: Earlier | None = None) -> Picture:
         damaged.append(error.message)
     columns = {role: column_of(record, role) for role in _roles(record, trials)}
     boxes = _boxes(run.path.name, record, night, newest_attempts(trials), columns, earlier or {})
-    failed, moved = (night.failed_kernels, night.moved) if night else ({}, {})
+    told = night or NightRecord(matrix="")
     return Picture(
         run=run,
         record=record,
@@ -138,10 +150,22 @@ def read_picture(run: RunFolder, earlier: Earlier | None = None) -> Picture:
         boxes=boxes,
         kernels=kernels,
         booted={columns[role]: id_ for role, id_ in record.kernels.items() if role in columns},
-        problems={columns[role]: why for role, why in failed.items() if role in columns},
-        moved={columns[role]: what for role, what in moved.items() if role in columns},
-        damaged=damaged,
+        problems={columns[role]: why for role, why in told.failed_kernels.items() if role in columns},
+        at_fault=frozenset(columns[role] for role in told.at_fault if role in columns),
+        still_broken=_still_broken(record, told, columns),
+        moved={columns[role]: what for role, what in told.moved.items() if role in columns},
+        damaged=[one.replace(f"{run.path}/", "") for one in damaged],
     )
+
+
+def _still_broken(record: RunRecord, night: NightRecord, columns: dict[str, Column]) -> list[Standing]:
+    """One for each cell: of several boots the first."""
+    found: dict[tuple[Column, Row], Standing] = {}
+    for one in record.plan:
+        if how := night.still_broken.get(one.key):
+            column, row = columns[one.role], Row(one.case, one.machine, one.clock)
+            found.setdefault((column, row), Standing(column, row, night.unchanged.get(one.key, ""), how))
+    return list(found.values())
 
 
 def column_of(record: RunRecord, role: str) -> Column:
@@ -171,6 +195,7 @@ def _boxes(
         places.setdefault(place, []).append(one)
     left_out = {one.key: one.why for one in night.not_run} if night else {}
     unchanged = night.unchanged if night else {}
+    still = night.still_broken if night else {}
     failed = night.failed_kernels if night else {}
     held = {run: {(b.column, b.row): b for b in picture.boxes} for run, picture in earlier.items()}
     boxes = []
@@ -179,7 +204,8 @@ def _boxes(
         stands = next((unchanged[one.key] for one in here if one.key in unchanged), "")
         if not ran and stands:
             kept = held.get(stands, {}).get((column, row))
-            why = f"unchanged since {stands}, which is no longer there"
+            how = next((f"; it failed there: {still[one.key]}" for one in here if one.key in still), "")
+            why = f"unchanged since {stands}, which is no longer there{how}"
             boxes.append(
                 Box(column, row, stands, kept.trials, "") if kept else Box(column, row, stands, (), why)
             )

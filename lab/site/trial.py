@@ -15,6 +15,7 @@ from lab.report.samples import FILE_NAME, BadSamples, read_touches
 from lab.report.svg import Series, latency_plot
 from lab.report.untrusted import open_regular
 from lab.results.models import BROKEN, CaseRecord, Check, Clock, Environment, KernelRecord, Outcome, Trial
+from lab.site.names import homely
 
 CONSOLE_LINES = {True: 400, False: 60}
 """Last lines of the console: of a trial that is looked at for how it ended, and of one that passed."""
@@ -85,7 +86,8 @@ def read_trial_view(
         checks=checks[:MAX_CHECKS],
         more_checks=max(0, len(checks) - MAX_CHECKS),
         facts=_facts(trial, kernel),
-        command=visible(_start_of(folder / "qemu.cmd", MAX_COMMAND), limit=MAX_COMMAND),
+        # A shell finds the cache of whoever reads this: in the words of qemu.cmd, $HOME stands in no quotes.
+        command=visible(homely(_start_of(folder / "qemu.cmd", MAX_COMMAND), "$HOME"), limit=MAX_COMMAND),
         plot=plot,
         plot_note=note,
         console=last_lines(

@@ -15,6 +15,7 @@ from lab import files, proc
 from lab.campaign.execute import Campaign, run_campaign
 from lab.campaign.executor import Elsewhere, Executor, ExecutorName, lacks
 from lab.campaign.fitness import skip_reason
+from lab.campaign.nested import KERNEL as HOST_KERNEL
 from lab.campaign.nested import nested_host
 from lab.campaign.plan import plan_trials
 from lab.campaign.probe import choose
@@ -29,6 +30,7 @@ from lab.guest.prepare import Bench
 from lab.kernel.driver_build import with_drivers
 from lab.kernel.kernel import Kernel
 from lab.kernel.obtain import KCONFIG
+from lab.kernel.sources import parse_source
 from lab.report.write import write_reports
 from lab.results.models import CaseRecord, Clock, MetricRecord, PlannedTrial, RunRecord, Verdict
 from lab.results.runfolder import RunFolder, new_run_id
@@ -55,6 +57,7 @@ class Options:
     command: tuple[str, ...] = field(default_factory=tuple)  # argv after `lab`, for the record
     executor: ExecutorName = "auto"
     scheduler: str = ""  # of executor dask
+    host_kernel: str = HOST_KERNEL  # of the nested lab host
     timeline: bool = False  # trace the measured spans
 
 
@@ -75,13 +78,9 @@ def new_record(
     if options.executor == "dask":
         check_scheduler(options.scheduler)
     _ = catalog.expectations  # a broken file is told before there is a run
+    nested = options.executor == "nested"
     plan = plan_trials(
-        cases,
-        roles,
-        clock=options.clock,
-        machines=options.machines,
-        repeats=options.repeats,
-        nested=options.executor == "nested",
+        cases, roles, clock=options.clock, machines=options.machines, repeats=options.repeats, nested=nested
     )
     if not plan:
         raise UserError("there is no case to run", hint="see `lab list cases`")
@@ -96,6 +95,7 @@ def new_record(
         accelerator=options.accelerator,
         executor=options.executor,
         scheduler=options.scheduler if options.executor == "dask" else "",
+        host_kernel=str(parse_source(options.host_kernel)),
         timeline=options.timeline,
         plan=plan,
     )
@@ -144,7 +144,7 @@ def lab_host(bench: Bench, run: RunFolder) -> AbstractContextManager[Elsewhere]:
         from lab.workflow.clusters import cluster_of
 
         return cluster_of(bench, run)
-    return nested_host(bench, run.path / "nested")
+    return nested_host(bench, run.path / "nested", kernel=run.read().host_kernel)
 
 
 def open_campaign(

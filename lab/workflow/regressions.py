@@ -9,13 +9,11 @@ from lab.history.flakes import Flaking, flaking
 from lab.history.index import Index
 from lab.history.model import Night
 from lab.history.news import News
+from lab.history.passed_over import for_terminal
 from lab.history.regressions import new_since
 from lab.results.night import WORKFLOW, NightRecord, read_night
 from lab.results.runfolder import RunFolder, all_runs
 from lab.spec.versions import release_line, upstream_version
-
-MAX_TOLD = 5
-"""Damaged files that are named; more are counted."""
 
 
 def news(name: str | None) -> News:
@@ -44,12 +42,10 @@ def flaky(name: str | None) -> list[Flaking]:
 
 
 def bring_up_to_date(index: Index) -> tuple[str, ...]:
-    """Take in what has changed on the disk; the first damaged files are told, all are returned."""
+    """Take in what has changed on the disk; damaged files are told in short, all are returned."""
     damaged = index.refresh(all_runs()).damaged
-    for sentence in damaged[:MAX_TOLD]:
-        log.info(sentence)
-    if len(damaged) > MAX_TOLD:
-        log.info(f"and {len(damaged) - MAX_TOLD} more damaged files were passed over")
+    for line in for_terminal(damaged):
+        log.info(line)
     return damaged
 
 

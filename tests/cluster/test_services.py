@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -14,12 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from stand_ins import kernel
+from services import SECONDS, scheduler, work, worker
 
 from lab import proc
 from lab.campaign.executor import Executor
 from lab.campaign.schedule import Room
-from lab.campaign.work import Work
 from lab.cluster import link as link_module
 from lab.cluster.address import Tls
 from lab.cluster.cluster import Cluster, opened_cluster
@@ -30,55 +27,8 @@ from lab.errors import InfraError, UserError
 from lab.guest.accelerator import Choice
 from lab.guest.prepare import Bench
 from lab.guest.qemu import find_qemu
-from lab.results.models import Clock, PlannedTrial
-from lab.spec.models import Case, Machine
-
-SECONDS = 60.0
-"""Until a service must have said that it is there, on a busy machine."""
-
-
-@contextlib.contextmanager
-def service(folder: Path, *words: str, says: str) -> Iterator[str]:
-    """`lab WORDS` until the end of the block; what it said when it was ready."""
-    folder.mkdir()
-    with (folder / "stderr").open("wb") as errors:
-        env = {**os.environ, "LAB_CACHE": str(folder / "cache"), "LAB_STATE": str(folder / "state")}
-        child = proc.spawn([sys.executable, "-m", "lab", *words], stderr=errors, env=env)
-    try:
-        yield until(folder / "stderr", says, child)
-    finally:
-        proc.kill_group(child, patience=5.0)
-
-
-def until(log: Path, says: str, child: proc.Child) -> str:
-    end = time.monotonic() + SECONDS
-    while not (found := re.search(says, log.read_text())):
-        assert child.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.02)
-    return found[1]
-
-
-def scheduler(folder: Path, *words: str) -> contextlib.AbstractContextManager[str]:
-    return service(
-        folder, "scheduler", "--host", "127.0.0.1", "--port", "0", *words, says=r"scheduler: (\S+://\S+)\n"
-    )
-
-
-def worker(
-    folder: Path, address: str, name: str, tags: str, *words: str
-) -> contextlib.AbstractContextManager[str]:
-    typed = (
-        "worker",
-        "--scheduler",
-        address,
-        "--name",
-        name,
-        "--resources",
-        f"kvm=0,udmabuf=0,{tags}",
-        *words,
-    )
-    return service(folder, *typed, says=rf"worker {name}: (\S+), ")
+from lab.results.models import Clock
+from lab.spec.models import Case
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +52,6 @@ def cluster(address: str, bench: Bench) -> Iterator[Cluster]:
     ):
         found.patience = 0.5
         yield found
-
-
-def work(clock: Clock = Clock.VIRTUAL, memory: str = "512M", accelerator: str = "tcg") -> Work:
-    case = Case.model_validate({"title": "t", "question": "q", "machines": ("m",)}, strict=False)
-    planned = PlannedTrial(number=1, key="0001-case", case="a/b", role="k", machine="m", clock=clock)
-    machine = Machine(title="m", memory=memory)
-    return Work(planned, case, machine, kernel(), Choice(accelerator, ""), None)  # type: ignore[arg-type]
 
 
 def test_a_resource_that_nobody_has_is_an_error(cluster: Cluster, bench: Bench, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from past_nights import BOOT, OOPS, SPARSE, TOUCH, Had, Version, cell, night
 from lab.errors import InfraError
 from lab.history import schema
 from lab.history.index import Index
+from lab.history.passed_over import for_terminal, sentence
 from lab.history.reading import read_run
 from lab.results.models import Clock, Outcome
 from lab.results.night import NightRecord, write_night
@@ -291,11 +292,36 @@ def test_damaged_folders_are_named_and_passed_over(runs, index):
     path.write_bytes(path.read_bytes()[:200])
     refreshed = index.refresh(folders(runs))
     assert len(refreshed.damaged) == 3
-    for name in (broken.name, other.name, str(path)):
+    for name in (broken.name, other.name, str(path.relative_to(runs))):
         assert any(name in sentence for sentence in refreshed.damaged), name
     assert len(index.nights()) == 2
     assert [entry.cell.case for entry in index.cells(good.path.name)] == [SPARSE]
     assert index.refresh(folders(runs)).damaged == refreshed.damaged
+
+
+def test_a_run_of_another_format_is_told_from_a_damaged_one(runs, index):
+    """Whole, and a lab's, but not as this one writes it: too much or too little in it."""
+    made = json.loads((night(runs, 1, [Had()]).path / "run.json").read_text())
+    for day, record in ((2, made | {"series_onto": "base"}), (3, {**made, "id": None}), (4, {"id": "x"})):
+        path = runs / f"2026010{day}T010000Z-nightly-made-{day:04x}"
+        path.mkdir()
+        (path / "run.json").write_text(json.dumps(record))
+    more, less, none = index.refresh(folders(runs)).damaged
+    head = "run 20260102T010000Z-nightly-made-0002 is passed over: run.json is of another format: "
+    assert more == f"{head}series_onto: Extra inputs are not permitted"
+    assert "run.json is of another format: id: " in less
+    assert "run.json is damaged: " in none
+
+
+def test_the_terminal_is_told_in_short():
+    """However much is damaged: a few lines, and who names each."""
+    one = [sentence(f"r{n:03}", "run.json is of another format") for n in range(124)]
+    assert for_terminal(one[:2]) == one[:2]
+    first, names = for_terminal(one)
+    assert first == "124 runs, r000 to r123, are passed over: run.json is of another format"
+    assert names == "`lab list runs`, `lab site` and --json name each"
+    many = [f"r/trials/{n}/trial.json is damaged: {n}" for n in range(40)]
+    assert for_terminal(many) == [*many[:5], "and 35 more files are passed over", names]
 
 
 HOSTILE = {
@@ -315,7 +341,7 @@ def test_hostile_trials(runs, index, name):
     path = run.trial_path(run.read().plan[0].key) / "trial.json"
     path.write_bytes(HOSTILE[name])
     (sentence,) = index.refresh(folders(runs)).damaged
-    assert str(path) in sentence
+    assert sentence.startswith(f"{path.relative_to(runs)} is damaged: ")
     assert len(index.cells(run.path.name)) == 1
 
 

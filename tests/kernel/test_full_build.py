@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fake_tree import fake_tree, mbox
 
-from lab import files
+from lab import files, log
 from lab.errors import InfraError, Interrupted, SeriesError
 from lab.kernel.full_build import build_kernel, build_steps
 from lab.kernel.kernel import Kernel
@@ -72,6 +74,78 @@ def test_other_tree_other_build(tree: SourceTree, kconfig: str, tmp_path: Path) 
     other = build_kernel(SourceTree(tree.path, "two", "6.12.7", "it", None), kconfig, name="tree:x")
     assert other.record.image_sha256 != base.record.image_sha256
     assert compiled(other) == ["mm/memory.o"]
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is told of how far builds are."""
+    texts: list[str] = []
+
+    @contextlib.contextmanager
+    def step(_: str) -> Iterator[Callable[[str], None]]:
+        yield texts.append
+
+    monkeypatch.setattr(log, "step", step)
+    return texts
+
+
+def test_time_left_of_a_module(tree: SourceTree, kconfig: str, tmp_path: Path, told: list[str]) -> None:
+    """The first series of a module teaches the second, and not one of another kind."""
+    kinds = (("drivers/ttm.c", "int prefault = 16;"), ("mm/memory.c", "int memory;"))
+    begun = []
+    for number, (file, line) in enumerate([kinds[0], *kinds]):
+        build_steps(tree, kconfig, series(tmp_path, file, line, f"int changed_{number};"), name="tree:x")
+        begun.append([text for text in told if text.startswith("0 of")])
+        told.clear()
+    assert begun == [[], ["0 of 1 objects, 0 s left"], []]
+
+
+def test_time_left_after_an_edit(tree: SourceTree, kconfig: str, told: list[str]) -> None:
+    """Of another revision it is told where the tree knows in which files it differs."""
+
+    def left(identity: str, differing: tuple[str, ...] | None) -> bool:
+        told.clear()
+        (tree.path / "drivers/ttm.c").write_text(f"int {identity};\n")
+        now = SourceTree(tree.path, identity, "6.12.7", "it", differing=lambda _: differing)
+        build_kernel(now, kconfig, name="tree:x")
+        return any("left" in text for text in told)
+
+    assert not left("one", None)
+    assert not left("two", None)
+    assert not left("three", ("drivers/ttm.c",))
+    assert left("four", ("drivers/ttm.c",))
+    assert not left("five", ("mm/memory.c",))
+
+
+def test_a_build_that_failed_promises_nothing(
+    tree: SourceTree, kconfig: str, tmp_path: Path, told: list[str]
+) -> None:
+    """Its objects are of two sources: what the next one finds to do is anybody's guess, and no lesson."""
+    for number in (1, 2):
+        change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", f"int changed_{number};")
+        build_steps(tree, kconfig, change, name="tree:x")
+    (tree.path / "fail").write_text("grep -q broken mm/memory.c && exit 1; exit 0\n")
+    broken = series(tmp_path, "mm/memory.c", "int memory;", "broken memory;")
+    with pytest.raises(SeriesError):
+        build_steps(tree, kconfig, broken, name="tree:x")
+    told.clear()
+    change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", "int changed_3;")
+    build_steps(tree, kconfig, change, name="tree:x")
+    assert not [text for text in told if "left" in text]
+
+
+def test_half_a_build_teaches_nothing(tree: SourceTree, kconfig: str, told: list[str]) -> None:
+    """What is left to do behind a failure is not what a build from nothing takes."""
+    (tree.path / "fail").write_text("exit 1\n")
+    with pytest.raises(InfraError):
+        build_kernel(tree, kconfig, name="tree:x")
+    (tree.path / "fail").unlink()
+    build_kernel(tree, kconfig, name="tree:x")
+    told.clear()
+    elsewhere = fake_tree(tree.path.parent / "other", identity="two")
+    build_kernel(elsewhere, kconfig, name="tree:y")
+    assert told
+    assert not [text for text in told if "left" in text]
 
 
 def test_damaged_build(tree: SourceTree, kconfig: str) -> None:

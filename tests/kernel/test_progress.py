@@ -38,6 +38,16 @@ def test_time_left() -> None:
     assert progress.text() == "50 of 100 objects, 10 s left"
 
 
+def test_a_small_build_has_no_pace() -> None:
+    """Its first seconds go by in reading Makefiles: what the earlier build took in all is what counts."""
+    clock, told = Watch(), list[str]()
+    progress = Progress(told.append, Learned(steps=8, seconds=10), clock=clock)
+    for now in (7, 12):
+        clock.now = now
+        progress.feed(b"  CC  x.o\n")
+    assert told == [f"{done} of 8 objects, {left} s left" for done, left in ((0, 10), (1, 3), (2, 0))]
+
+
 def test_goes_on_after_an_interruption() -> None:
     """Steps before the interruption count as done, not as this build's pace."""
     clock = Watch()

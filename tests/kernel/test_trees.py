@@ -157,6 +157,8 @@ def test_only_what_differs_is_written(linux: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tree.path.rglob("*") if path.is_file()}
     again = tree_of(f"tree:{linux}")
     assert again.path == tree.path
+    assert again.differing(tree.identity) == ("Makefile",)
+    assert again.differing("0" * 40) is None
     changed = {path.name for path, when in before.items() if path.stat().st_mtime_ns != when}
     assert changed == {"Makefile"}
 

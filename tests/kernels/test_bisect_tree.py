@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from lab.kernel.trees import checked_out
 from lab.results.bisect import GIT_LOG_NAME, read_bisect
 
 FAULT = "drivers/gpu/drm/ttm/ttm_bo_vm.c"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "bisect.md"
 PROT = "\tprot = vma->vm_page_prot;\n"
 CASE = "prefault/sparse-touch"
 
@@ -100,3 +104,31 @@ def test_git_goes_on_from_its_log(ran: Ran, tree: Path) -> None:
     said = git(tree, "bisect", "replay", str(ran.run.path / GIT_LOG_NAME))
     git(tree, "bisect", "reset")
     assert f"{git(tree, 'rev-parse', 'HEAD~1').strip()} is the first bad commit" in said
+
+
+def test_git_bisect_run_finds_it(ran: Ran, tree: Path, tmp_path: Path) -> None:
+    """The line of docs/bisect.md, from where a bisection stands that was stopped after both ends: the same
+    commit, and the one that does not compile is skipped by exit code 125."""
+    (line,) = re.findall(r"^git bisect run sh -c '(.*)'$", DOCUMENT.read_text(), re.MULTILINE)
+    whole = (ran.run.path / GIT_LOG_NAME).read_text().splitlines()
+    commands = [text for text in whole if text.startswith("git bisect ")]
+    assert [text.split()[2] for text in commands[:3]] == ["start", "bad", "good"]
+    assert len(commands) > 4
+    log = tmp_path / "git-bisect.log"
+    log.write_text("\n".join([*commands[:3], ""]))
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "LAB_STATE": str(tmp_path / "state")}
+    git(tree, "bisect", "replay", str(log))
+    try:
+        said = proc.run(
+            ["git", "-C", str(tree), "bisect", "run", "sh", "-c", line.replace("CASE", CASE)],
+            timeout=2 * 3600,
+            env=environment,
+        ).text
+        told = git(tree, "bisect", "log")
+    finally:
+        git(tree, "bisect", "reset")
+    assert f"{git(tree, 'rev-parse', 'HEAD~1').strip()} is the first bad commit" in said
+    verdicts = {commit: word for word, commit in re.findall(r"^# (\w+): \[([0-9a-f]+)\]", told, re.MULTILINE)}
+    assert verdicts[git(tree, "rev-parse", "HEAD~1").strip()] == "bad"
+    assert verdicts[git(tree, "rev-parse", "HEAD~3").strip()] == "skip"

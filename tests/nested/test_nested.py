@@ -12,19 +12,23 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from labrun import Lab, Ran, run_lab
-from processes import Running, started
+from one_trial import work_on
+from processes import PATIENCE, Running, descendants, started
 
 from lab import files
 from lab.campaign import inside
 from lab.campaign.nested import NestedHost, nested_host
+from lab.campaign.trial import run_trial
 from lab.errors import InfraError
 from lab.guest.labhost import MACHINE
 from lab.guest.prepare import Bench
 from lab.results.models import Clock, Outcome, Trial
+from lab.spec.catalog import Catalog
 
 HERE = Path(__file__).parent
 WORKLOADS = HERE.parent / "vm/workloads"
@@ -142,6 +146,25 @@ def test_a_lost_host_is_told_and_replaced(host: NestedHost) -> None:
     assert shell(host, "echo back") == "back\n"
 
 
+def test_a_panic_of_the_host_is_an_error(host: NestedHost, tmp_path: Path) -> None:
+    """The host's own kernel panics under a trial: ERROR that says so, and the next trial gets a new host."""
+    bench, work = Bench.set_up(), work_on("smoke/boot", Catalog.load().machine("qxl"))
+    panics = "until grep -qs qemu /proc/[0-9]*/comm; do sleep 0.2; done; echo c > /proc/sysrq-trigger"
+    # A job's own session ends with it: it waits until the script has left that.
+    begun = "until test -e /tmp/begun; do sleep 0.1; done"
+    shell(host, f"setsid sh -c 'touch /tmp/begun; {panics}' > /dev/null 2>&1 & {begun}")
+    trials = []
+    for name in ("lost", "next"):
+        (tmp_path / name / "samples").mkdir(parents=True)
+        trials.append(run_trial(bench, work, tmp_path / name, carrier=host.run))
+    lost, after = trials
+    assert lost.outcome is Outcome.ERROR
+    assert "the nested lab host is lost: the kernel panicked" in lost.reason
+    assert "sysrq triggered crash" in (tmp_path / "hosts/1/console.log").read_text()
+    assert after.outcome is Outcome.PASS, after.reason
+    assert (tmp_path / "hosts/2").is_dir()
+
+
 def test_cpu_model_without_svm(tmp_path: Path) -> None:
     """No KVM in there: said as such, with what the CPU model must offer."""
     machine = MACHINE.model_copy(update={"cpu": "max,-svm"})
@@ -167,6 +190,30 @@ def test_nothing_outlives_the_lab(number: signal.Signals, state: Path, tmp_path:
         code = lab.ended()
         lab.assert_nothing_runs()
         assert code == (130 if number is signal.SIGINT else -signal.SIGKILL)
+
+
+def test_two_labs_side_by_side(tmp_path: Path) -> None:
+    """Each has a nested host of its own. SIGTERM under a trial of the first leaves nothing of it, and the
+    second goes on to its end."""
+
+    def running(name: str) -> AbstractContextManager[Running]:
+        words = ("run", "smoke/boot", "--executor", "nested")
+        return started(*words, folder=tmp_path / name, state=tmp_path / f"{name}-state")
+
+    def serves(lab: Running) -> None:
+        lab.until(lambda: "boot the nested lab host (" in lab.progress, "a nested host")
+
+    with running("first") as first, running("second") as second:
+        serves(first)
+        serves(second)
+        first.send(signal.SIGTERM)
+        assert first.ended() == 130
+        others = {second.process.pid, *(one.pid for one in descendants(second.process.pid))}
+        assert [one for one in first.orphans() if one.pid not in others] == []
+        assert first.unfinished() == []
+        assert first.finished_trials() == {}
+        assert second.ended(PATIENCE) == 0, second.progress
+        assert [trial.outcome for trial in second.run.trials()] == [Outcome.PASS]
 
 
 def test_spans_cost_nothing_on_the_virtual_clock(lab: Lab, tmp_path: Path) -> None:

@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labrun import metrics
+from labrun import failed_checks, metrics
+from one_trial import work_on
 
 sys.path.append(str(Path(__file__).parents[2]))  # the nested lab host imports the scenes by this name
 
 from lab.campaign.nested import NestedHost, nested_host
 from lab.campaign.trial import Work, boot_of
-from lab.guest.accelerator import Choice
 from lab.guest.guest import Boot
 from lab.guest.labhost import MACHINE
 from lab.guest.prepare import Bench
-from lab.kernel.obtain import obtain
-from lab.results.models import Clock, Outcome, PlannedTrial
+from lab.results.models import Outcome
 from lab.spec.catalog import Catalog
-from lab.spec.models import Device, Gpu
-from lab.workload.compile import build_workload
+from lab.spec.models import Device, Gpu, Machine, Passthrough
 from tests.nested import vfio_scenes
+
+HERE = Path(__file__).parent
 
 BOCHS = "0000:01:00.0"
 """Behind a port of its own."""
@@ -41,18 +41,63 @@ EDU = "0000:00:02.0"
 SHARED, NEIGHBOUR = "0000:03:01.0", "0000:03:02.0"
 """Two devices behind one bridge, in one IOMMU group; the second has a driver."""
 
+IVSHMEM, VIRTIO_GPU = "0000:04:00.0", "0000:05:00.0"
+"""Behind ports of their own: plain memory without a driver, and a GPU."""
+
+FROM_HOST, FROM_GUEST = 0x686F737400000000, 0x6775657300000000
+"""Of shared_bar.c: the words of page 0."""
+
+
+def port(number: int, slot: int) -> Device:
+    """A port named portN."""
+    return Device(
+        device="pcie-root-port", options={"id": f"port{number}", "chassis": number, "addr": str(slot)}
+    )
+
+
+def virtio_gpu(**options: str | bool) -> Gpu:
+    """A virtio-gpu with these properties."""
+    return Gpu(
+        device="virtio-gpu-pci",
+        options=options,
+        driver="virtio_gpu",
+        modules=("virtio-gpu",),
+        bus_modules=("virtio_pci",),
+    )
+
+
 DEVICES = (
     Device(device="edu", options={"addr": "2"}),
-    Device(device="pcie-root-port", options={"id": "port2", "chassis": 2, "addr": "3"}),
+    port(2, slot=3),
     Device(device="pcie-pci-bridge", options={"id": "shared", "bus": "port2"}),
     Device(device="edu", options={"bus": "shared", "addr": "1"}),
+    port(3, slot=4),
+    port(4, slot=5),
 )
-VIRTIO_GPU = Gpu(
-    device="virtio-gpu-pci",
-    options={"bus": "shared", "addr": "2"},
-    driver="virtio_gpu",
-    modules=("virtio-gpu",),
-    bus_modules=("virtio_pci",),
+GPUS = (
+    virtio_gpu(bus="shared", addr="2"),
+    Gpu(
+        device="ivshmem-plain",
+        vram="1M",
+        options={"bus": "port3"},
+        driver="vfio-pci",
+        modules=("vfio-pci",),
+    ),
+    # Without iommu_platform a virtio device takes addresses as physical ones, past the IOMMU: those that the
+    # inner guest gives it would be the outer guest's memory.
+    virtio_gpu(bus="port4", iommu_platform=True),
+)
+GETS_IVSHMEM = Machine(
+    title="gets the ivshmem",
+    machine="q35",
+    passthrough=Passthrough(device="1af4:1110", driver="vfio-pci", modules=("vfio-pci",)),
+)
+GETS_VIRTIO_GPU = Machine(
+    title="gets the virtio-gpu",
+    machine="q35",
+    passthrough=Passthrough(
+        device=VIRTIO_GPU, driver="virtio_gpu", modules=("virtio-gpu",), bus_modules=("virtio_pci",)
+    ),
 )
 
 
@@ -71,24 +116,8 @@ class Inside:
 
 @pytest.fixture(scope="module")
 def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    bench, catalog = Bench.set_up(), Catalog.load()
-    case, machine, kernel = (
-        catalog.case("vfio/passthrough"),
-        catalog.machine("vfio"),
-        obtain("stock", with_build=False),
-    )
-    assert case.workload_path is not None
-    planned = PlannedTrial(
-        number=1,
-        key="0001-vfio",
-        case=case.name,
-        role="kernel",
-        machine=machine.name,
-        clock=Clock.FUNCTIONAL,
-    )
-    program = build_workload(case.workload_path, catalog.root / "include")
-    work = Work(planned, case, machine, kernel, Choice("kvm", "it is there"), program)
-    devices = {"devices": (*MACHINE.devices, *DEVICES), "gpus": (*MACHINE.gpus, VIRTIO_GPU)}
+    bench, work = Bench.set_up(), work_on("vfio/passthrough", Catalog.load().machine("vfio"))
+    devices = {"devices": (*MACHINE.devices, *DEVICES), "gpus": (*MACHINE.gpus, *GPUS)}
     folder = tmp_path_factory.mktemp("nested")
     with nested_host(bench, folder, machine=MACHINE.model_copy(update=devices)) as host:
         yield Inside(host, bench, work, boot_of(bench, work))
@@ -97,7 +126,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
 def test_list(inside: Inside) -> None:
     """Each device is told with what is in its way: a group, no reset, a mounted file system, an open file."""
     found = inside.scene(vfio_scenes.listed)
-    assert found[BOCHS] == ["free"]
+    assert found[BOCHS] == found[IVSHMEM] == found[VIRTIO_GPU] == ["free"]
     assert found[EDU] == ["refused", "the kernel knows no way to reset it"]
     (why,) = found[SHARED][1:]
     assert why.startswith("its IOMMU group") and NEIGHBOUR in why
@@ -117,6 +146,35 @@ def test_guest_uses_the_device(inside: Inside, tmp_path: Path) -> None:
     assert f"vfio-pci,host={BOCHS}" in trial.environment.qemu_argv
     assert {"driver": "ok"}.items() <= {check.name: check.result for check in trial.checks}.items()
     assert inside.scene(vfio_scenes.listed)[BOCHS] == ["free"]
+
+
+def test_guest_uses_a_virtio_gpu(inside: Inside, tmp_path: Path) -> None:
+    """The same with a GPU whose memory is the guest's own: the device reads it through the IOMMU."""
+    (tmp_path / "samples").mkdir()
+    work = work_on("vfio/passthrough", GETS_VIRTIO_GPU)
+    trial = inside.host.run(inside.bench, work, tmp_path)
+    assert trial.outcome is Outcome.PASS, trial.reason
+    assert metrics(trial)["faults"] == 1023  # 4 MiB, one page a fault, the first one before the span
+    assert trial.environment is not None
+    assert f"vfio-pci,host={VIRTIO_GPU}" in trial.environment.qemu_argv
+    assert {"driver": "ok"}.items() <= {check.name: check.result for check in trial.checks}.items()
+    assert inside.scene(vfio_scenes.listed)[VIRTIO_GPU] == ["free"]
+
+
+def test_memory_of_a_device_is_shared(inside: Inside, tmp_path: Path) -> None:
+    """The guest finds the ivshmem and reads from its BAR what the host wrote, and the other way round."""
+    (tmp_path / "samples").mkdir()
+    work = work_on(str(HERE / "shared-bar.yaml"), GETS_IVSHMEM)
+    pages = inside.scene(vfio_scenes.write_words, IVSHMEM, FROM_HOST)
+    trial = inside.host.run(inside.bench, work, tmp_path)
+    assert trial.outcome is Outcome.PASS, trial.reason
+    assert metrics(trial)["pages"] == pages == 256
+    assert inside.scene(vfio_scenes.read_words, IVSHMEM) == [FROM_GUEST + page for page in range(pages)]
+    # A trial after it finds the first one's words, not the host's: the check is able to fail.
+    (tmp_path / "again/samples").mkdir(parents=True)
+    again = inside.host.run(inside.bench, work, tmp_path / "again")
+    assert again.outcome is Outcome.FAIL
+    assert failed_checks(again) == {"from-host"}
 
 
 @pytest.mark.parametrize(
@@ -167,3 +225,8 @@ def test_whole_group_by_command(inside: Inside) -> None:
     assert bound == ["vfio-pci", "vfio-pci"]
     assert left == [True, True]
     assert drivers == ["", "virtio-pci"]
+
+
+def test_device_without_driver_by_command(inside: Inside) -> None:
+    """`lab vfio bind` and `restore` of a device that no driver has."""
+    assert inside.scene(vfio_scenes.bound_until_restored, IVSHMEM) == [["vfio-pci"], [True], [""]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import re
 import signal
@@ -184,3 +185,30 @@ def bound_until_restored(*addresses: str) -> bytes:
     bound = [driver(address) for address in addresses]
     left = [entry is None for _, entry in hold.restore()]
     return in_json([bound, left, [driver(address) for address in addresses]])
+
+
+@contextlib.contextmanager
+def bar(address: str) -> Iterator[mmap.mmap]:
+    """BAR 2 of a device that has no driver, as sysfs maps it."""
+    folder = HERE.folder(address)
+    (folder / "enable").write_text("1")
+    try:
+        with (folder / "resource2").open("r+b", buffering=0) as file, mmap.mmap(file.fileno(), 0) as mapped:
+            yield mapped
+    finally:
+        (folder / "enable").write_text("0")
+
+
+def write_words(address: str, first: int) -> bytes:
+    """Put `first`, `first` + 1, ... into the pages of the BAR; how many there are."""
+    with bar(address) as mapped:
+        for page, at in enumerate(range(0, len(mapped), mmap.PAGESIZE)):
+            mapped[at : at + 8] = (first + page).to_bytes(8, "little")
+        return in_json(len(mapped) // mmap.PAGESIZE)
+
+
+def read_words(address: str) -> bytes:
+    """The first word of each page of the BAR."""
+    with bar(address) as mapped:
+        starts = range(0, len(mapped), mmap.PAGESIZE)
+        return in_json([int.from_bytes(mapped[at : at + 8], "little") for at in starts])

@@ -168,6 +168,76 @@ def test_the_night_says_what_was_left_out(site: Path) -> None:
     assert "not to be had" in text and "was 6.12.43-1, now 6.12.44-1" in text
 
 
+def test_faults_of_series_and_standing_failures(nights: list[RunFolder], tmp_path: Path) -> None:
+    """A series that does not build is told from a kernel that is not to be had; what failed and was not run
+    again is named with how and since when, also when the earlier night has gone."""
+    path = nights[1].path / "night.json"
+    told = json.loads(path.read_text())
+    (key,) = told["unchanged"]
+    told |= {"at_fault": ["none"], "still_broken": {key: "FAIL: content & <b>"}}
+    path.write_text(json.dumps(told))
+    text = text_of(make_site(tmp_path / "out", nights=14).path / "index.html")
+    assert "its series does not apply or build" in text and "not to be had" not in text
+    assert f"smoke/boot qxl debian:6.12 FAIL: content &amp; &lt;b&gt; {nights[0].path.name}" in text
+    shutil.rmtree(nights[0].path)
+    site = make_site(tmp_path / "out", nights=14).path
+    reasons = night_data(site, -1)["reasons"]
+    assert any("no longer there; it failed there: FAIL: content" in reason for reason in reasons)
+
+
+def test_a_stranger_sees_no_path_of_this_machine(
+    nights: list[RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The matrix by its file's name; damage by its place in the runs; the cache of qemu.cmd by $HOME."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    path = nights[1].path / "night.json"
+    told = json.loads(path.read_text())
+    why = f"no room in {home}/.cache/faultlab"
+    told |= {"matrix": f"{home}/faultlab/ci/nightly.yaml", "failed_kernels": {"none": why}}
+    path.write_text(json.dumps(told))
+    for one in nights[1].trials():
+        (nights[1].trial_path(one.key) / "qemu.cmd").write_text(
+            f"qemu -kernel {home}/.cache/faultlab/v -m 1\n"
+        )
+    (nights[0].trial_path(nights[0].trials()[0].key) / "trial.json").write_text("{")
+    (nights[1].trial_path("0001-prefault.first-touch-qxl-6.12-1") / "trial.json").write_text("{")
+    (nights[1].path.with_name("20260103T010000Z-nightly-made-0003")).mkdir()
+    (nights[1].path.with_name("20260103T010000Z-nightly-made-0003") / "run.json").write_text("{")
+    site = make_site(tmp_path / "out", nights=14).path
+    files = [path for path in site.rglob("*") if path.suffix in (".html", ".js", ".json")]
+    assert len(files) > 30
+    assert [path for path in files if str(tmp_path) in path.read_text()] == []
+    index = text_of(site / "index.html")
+    assert "Matrix nightly.yaml." in index and "no room in ~/.cache/faultlab" in index
+    assert "-kernel $HOME/.cache/faultlab/v -m 1" in text_of(
+        page_of(site, nights[1], "sparse-touch-qxl-patched")
+    )
+    assert "run 20260103T010000Z-nightly-made-0003 is passed over: run.json is damaged" in text_of(
+        site / "nights.html"
+    )
+
+
+def test_many_damaged_runs_are_one_line(nights: list[RunFolder], tmp_path: Path, lab: CommandLine) -> None:
+    """Runs of another format share a line, on the terminal and on the page, where each is named below it."""
+    for number in range(124):
+        old = nights[0].path.with_name(f"20250101T000000Z-run-old-{number:04x}")
+        old.mkdir()
+        record = json.loads((nights[0].path / "run.json").read_text())
+        (old / "run.json").write_text(json.dumps(record | {"series_onto": "base"}))
+    said = lab("site", tmp_path / "out")
+    assert said.code == 0
+    line = (
+        "124 runs, 20250101T000000Z-run-old-0000 to 20250101T000000Z-run-old-007b, are passed over: "
+        "run.json is of another format: series_onto: Extra inputs are not permitted"
+    )
+    assert line in said.stderr and said.stderr.count("run-old") == 2
+    text = text_of(tmp_path / "out" / "nights.html")
+    assert line in text and text.count("run-old") == 126
+    told = lab("site", tmp_path / "out", "--json").json
+    assert len(told["damaged"]) == 124
+
+
 def test_what_is_new(site: Path) -> None:
     """The crash and the number that rose are told with the two kernels; so are their marks."""
     text = text_of(site / "index.html")
