@@ -7,6 +7,7 @@ right is not believed but checked: what the guest has noted must lie where its C
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -87,6 +88,13 @@ class Timeline:
     def units(self, ticks: int) -> float:
         """A time or a length in `unit`."""
         return round(ticks * self.scale, 3)
+
+    @functools.cached_property
+    def earliest(self) -> int:
+        """When the first of all began, in ticks: on the way to the span exits come before its touches."""
+        groups = (self.touches, self.exits or (), self.host_faults or ())
+        begins = [one.begin for group in groups for one in group]
+        return min([*begins, *(one.time for one in self.guest_faults or ())], default=0)
 
     @property
     def reasons(self) -> Counter[str]:

@@ -102,9 +102,9 @@ def _slice(timeline: Timeline, pid: int, tid: int, name: str, begin: int, end: i
 
 
 def _units(timeline: Timeline, ticks: int) -> int:
-    """Whole units, of which Perfetto has no parts. It would round a slice's begin and its length, each for
-    itself, and take away from the track what then overlaps the slice before it."""
-    return round(timeline.units(ticks))
+    """Whole units since the earliest event. Perfetto leaves out what is before 0 and knows no parts of units:
+    it would round begin and length of a slice, each for itself, and take off the track what then overlaps."""
+    return round(timeline.units(ticks)) - round(timeline.units(timeline.earliest))
 
 
 def _touches(timeline: Timeline) -> list[Entry]:

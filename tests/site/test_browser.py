@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from chromium import Chrome, headless
 
 from lab.compare.boots import compare_boots
 from lab.compare.ranges import compare_ranges
@@ -24,42 +23,13 @@ from lab.results.runfolder import RunFolder
 from lab.site.payload import night_script
 from lab.site.picture import Box, Column, Picture, Row
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",  # root has no other way, and the pages are our own
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-)
 WIDE, NARROW = (1280, 900), (400, 800)
-
-Chrome = Any  # selenium.webdriver.Chrome; the import would fail where there is none
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    if not CHROMIUM or not DRIVER:
-        assert not os.environ.get("CI"), "chromium and chromium-driver are missing: ci/system-packages tests"
-        pytest.skip("needs the packages chromium and chromium-driver (ci/system-packages tests)")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_page_load_timeout(30)
-    driver.set_script_timeout(30)
-    yield driver
-    driver.quit()
+    with headless(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 def visit(browser: Chrome, page: Path, size: tuple[int, int] = WIDE, fragment: str = "") -> None:
