@@ -19,7 +19,8 @@ HEADS: dict[Kind, str] = {
     "worse": "Worse",
     "moved": "Changed, but not by the kernel alone",
     "better": "Better",
-    "fixed": "Mended",
+    "fixed": "Mended, or expected now",
+    "varies": "Different with one and the same kernel: what such a figure shows is within this",
 }
 
 MAX_TOLD = 50
@@ -56,7 +57,7 @@ def news_text(news: News) -> str:
         found = [one for one in news.new if one.kind == kind]
         if found:
             lines += ["", f"{title} ({len(found)})"]
-            lines += [line for one in found[:MAX_TOLD] for line in _regression(one)]
+            lines += [line for one in found[:MAX_TOLD] for line in _told(one)]
             if len(found) > MAX_TOLD:
                 lines.append(f"  and {len(found) - MAX_TOLD} more: --json has them all")
     if news.failed_kernels or news.not_run:
@@ -66,6 +67,12 @@ def news_text(news: News) -> str:
     if news.not_run:
         lines.append(f"  {counted(news.not_run, 'planned trial')} not run: the cells are as they were")
     return "".join(f"{plain(line)}\n" for line in lines)
+
+
+def _told(one: Regression) -> list[str]:
+    if one.kind == "varies":  # no two kernels to compare
+        return paragraph(f"{one.cell.label}: {one.what}", first="  ", rest="    ", width=TABLE)
+    return _regression(one)
 
 
 def _regression(one: Regression) -> list[str]:

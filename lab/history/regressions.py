@@ -16,11 +16,13 @@ from lab.history.rates import rate_words
 from lab.history.rows import trends
 from lab.results.models import BROKEN, Clock, MetricRecord, Outcome
 
-Kind = Literal["broken", "signature", "worse", "moved", "better", "fixed"]
-"""moved: a level changed, but the kernel need not be why."""
+Kind = Literal["broken", "signature", "worse", "moved", "better", "fixed", "varies"]
+"""moved: a level changed, but the kernel need not be why. varies: nothing that is known changed beside it."""
 
-KINDS: tuple[Kind, ...] = ("broken", "signature", "worse", "moved", "better", "fixed")
+KINDS: tuple[Kind, ...] = ("broken", "signature", "worse", "moved", "better", "fixed", "varies")
 """In the order in which they are told."""
+
+SAME = "the kernel is the same"
 
 FEW = 300
 """Cells whose past is read one by one; of more, all at once."""
@@ -98,7 +100,9 @@ def _outcome(index: Index, past: Sequence[Entry]) -> Iterator[Regression]:
         note = _why_not_the_kernel(index, before, now, flaking=True) if before else "it has no past"
         yield _regression(index, "broken", now, before, what, alarm=True, note=note)
     elif now.good and before is not None and before.broken:
-        yield _regression(index, "fixed", now, before, f"{before.outcome} -> {now.outcome}", alarm=False)
+        known = ", which is expected now" if now.outcome in BROKEN else ""
+        what = f"{before.outcome} -> {now.outcome}{known}"
+        yield _regression(index, "fixed", now, before, what, alarm=False)
 
 
 def _why_not_the_kernel(index: Index, before: Entry, now: Entry, *, flaking: bool = False) -> str:
@@ -110,7 +114,7 @@ def _why_not_the_kernel(index: Index, before: Entry, now: Entry, *, flaking: boo
         told += _differing_conditions(index, before, now)
     if now.kernel_id == before.kernel_id:
         rate = f": fails in {rate_words(index.flakes(now.cell))} boots of it" if flaking else ""
-        told.append(f"the kernel is the same{rate}")
+        told.append(f"{SAME}{rate}")
     return "; ".join(told)
 
 
@@ -151,7 +155,9 @@ def _moved(
     now, before = by_run[change.at.run], by_run[change.last.run] if change.last else None
     note = _why_not_the_kernel(index, before, now) if before else ""
     rose = change.after > change.before
-    kind: Kind = "moved" if note else "worse" if rose == (metric.better == "lower") else "better"
+    kind: Kind = "worse" if rose == (metric.better == "lower") else "better"
+    if note:
+        kind = "varies" if note == SAME else "moved"
     how = "" if change.change is None else f" ({change_words(change.change)})"
     unit = change.at.unit
     what = f"{metric.title} {with_unit(change.before, '')} -> {with_unit(change.after, unit)}{how}"

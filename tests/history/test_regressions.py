@@ -131,19 +131,39 @@ def test_a_metric_that_fails_nothing(made):
 
 
 @pytest.mark.parametrize(
-    ("second", "versions", "note"),
+    ("second", "versions", "kind", "note"),
     [
-        (Had(numbers={"max": 200}, digest="e" * 64), NEWER, "the case was edited"),
-        (Had(numbers={"max": 200}, qemu="8.2"), NEWER, "QEMU changed as well"),
-        (Had(numbers={"max": 200}), {}, "the kernel is the same"),
+        (Had(numbers={"max": 200}, digest="e" * 64), NEWER, "moved", "the case was edited"),
+        (Had(numbers={"max": 200}, qemu="8.2"), NEWER, "moved", "QEMU changed as well"),
+        (Had(numbers={"max": 200}, qemu="8.2"), {}, "moved", "QEMU changed as well; the kernel is the same"),
+        (Had(numbers={"max": 200}), {}, "varies", "the kernel is the same"),
     ],
 )
-def test_no_false_alarm(made, second, versions, note):
+def test_no_false_alarm(made, second, versions, kind, note):
     """Where something else changed, or nothing did, the kernel is not blamed."""
     made(1, [Had(numbers={"max": 100})])
     made(2, [second], versions=versions)
     (one,) = fresh()
-    assert (one.kind, one.alarm, one.note) == ("moved", False, note)
+    assert (one.kind, one.alarm, one.note) == (kind, False, note)
+
+
+def test_what_varies_by_itself_is_one_line(made):
+    """There are no two kernels to compare, and no command that would show more."""
+    made(1, [Had(numbers={"max": 100})])
+    made(2, [Had(numbers={"max": 200})])
+    code, text = command()
+    assert code == 0
+    (line,) = [line for line in text.splitlines() if "longest touch" in line]
+    what = "longest touch 100 -> 200 instructions (2.0 times)"
+    assert line == f"  prefault/first-touch on qxl, debian:6.12: {what}"
+
+
+def test_a_failure_that_is_expected_now(made):
+    """It is no new failure, and not told as if the kernel had been mended."""
+    made(1, [Had(outcome=Outcome.FAIL, failed=("content",))])
+    made(2, [Had(outcome=Outcome.FAIL, failed=("content",), expected=True)])
+    (one,) = fresh()
+    assert (one.kind, one.alarm, one.what) == ("fixed", False, "FAIL -> FAIL, which is expected now")
 
 
 def test_nothing_new_at_all(made):
