@@ -25,7 +25,7 @@ from lab.campaign.work import Work
 from lab.errors import InfraError
 from lab.guest.accelerator import Choice, Policy
 from lab.guest.guest import End, Guest, booted
-from lab.guest.labhost import KCONFIG, MACHINE, LabHost, prepare_lab_host
+from lab.guest.labhost import KCONFIG, MACHINE, LabHost, clock_fault, prepare_lab_host
 from lab.guest.port import framed
 from lab.guest.prepare import Bench, guest_memory
 from lab.kernel.obtain import obtain
@@ -52,6 +52,9 @@ OWN_MEMORY = 1280 << 20
 """Bytes for its own kernel, Python, QEMU, and a trial's evidence, which lies in memory there."""
 
 SERVICE = "lab.campaign.inside"
+
+MAX_BOOT_LOG = 1 << 20
+"""Bytes of console that are looked at."""
 
 
 @dataclass
@@ -163,6 +166,7 @@ class NestedHost:
             guest = stack.enter_context(booted(boot, folder))
             ready = Deadline("boot of the nested lab host", BOOT_SECONDS)
             _check(guest, guest.wait_ready(ready, silence=BOOT_SECONDS), ready)
+            _check_clock(guest)
             facts = json.loads(
                 _reply(guest, Deadline("start of the service in the nested lab host", SERVE_SECONDS))
             )
@@ -246,6 +250,15 @@ def _check(guest: Guest, end: End, deadline: Deadline) -> None:
         raise _lost(guest, f"{deadline.name} took longer than {deadline.seconds:.0f} s")
     said = [*guest.streams.stderr.strip().splitlines(), *reader.stderr.decode(errors="replace").splitlines()]
     raise _lost(guest, f"{end.value}{': ' if said else ''}{' '.join(said[-3:])[:500]}")
+
+
+def _check_clock(guest: Guest) -> None:
+    """InfraError if its time runs at another speed than ours: each deadline that is kept in there would be
+    another one."""
+    with (guest.folder / "console.log").open("rb") as file:
+        told = clock_fault(file.read(MAX_BOOT_LOG))
+    if told:
+        raise _lost(guest, f"its clock runs wrong, which happens on a busy machine: {told}")
 
 
 def _without_kvm(guest: Guest, why: str) -> InfraError:

@@ -6,6 +6,7 @@ host's files, and runs the lab's own code on them. Its jobs come over a virtio-s
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,8 @@ WELCOME = ("vfio_pci", "vfio_iommu_type1", "udmabuf")
 
 STATE = "/run/faultlab"
 """LAB_STATE in there: memory, gone with the guest."""
+
+_DEVIATES = re.compile(rb"tsc: PIT calibration deviates from [A-Z]{1,8}: [0-9 ]{1,40}[0-9]")
 
 
 @dataclass(frozen=True)
@@ -163,3 +166,13 @@ def _check_open(path: str) -> None:
             f"the nested lab host must see {path}, and QEMU, which does not run as root, may not read it",
             hint=f"chmod -R o+rX {path}, or start the lab as an ordinary user",
         )
+
+
+def clock_fault(console: bytes) -> str:
+    """What the kernel said of a processor clock that it measured wrong while it booted; "" if nothing.
+
+    On a busy machine the wait for the PIT is too long. The kernel takes that figure though the HPET tells
+    another (pit_hpet_ptimer_calibrate_cpu()): seen were 440 MHz of 2595, so that 120 s passed in 20.
+    """
+    found = _DEVIATES.search(console)
+    return found[0].decode(errors="replace") if found else ""
