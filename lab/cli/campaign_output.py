@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from lab.campaign.nested import KERNEL as HOST_KERNEL
 from lab.cli.options import print_json, typed_command
 from lab.report.b4 import b4_checks
 from lab.report.findings import Findings, examine
@@ -22,7 +23,7 @@ def options_of(
     scheduler: str,
     trials: int,
     kconfig: str,
-    host_kernel: str = "stock",
+    host_kernel: str = HOST_KERNEL,
     timeline: bool = False,
 ) -> Options:
     """The options of a campaign from what click parsed (and has checked), with what was typed."""

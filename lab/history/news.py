@@ -20,7 +20,7 @@ HEADS: dict[Kind, str] = {
     "moved": "Changed, but not by the kernel alone",
     "better": "Better",
     "fixed": "Mended, or expected now",
-    "varies": "Different with one and the same kernel: what such a figure shows is within this",
+    "varies": "Different with one and the same kernel: so much they vary by themselves",
 }
 
 MAX_TOLD = 50

@@ -22,8 +22,6 @@ Kind = Literal["broken", "signature", "worse", "moved", "better", "fixed", "vari
 KINDS: tuple[Kind, ...] = ("broken", "signature", "worse", "moved", "better", "fixed", "varies")
 """In the order in which they are told."""
 
-SAME = "the kernel is the same"
-
 FEW = 300
 """Cells whose past is read one by one; of more, all at once."""
 
@@ -107,15 +105,18 @@ def _outcome(index: Index, past: Sequence[Entry]) -> Iterator[Regression]:
 
 def _why_not_the_kernel(index: Index, before: Entry, now: Entry, *, flaking: bool = False) -> str:
     """What beside the kernel changed, or that the kernel did not; "" if the kernel alone changed."""
-    told = []
-    if now.digest != before.digest:
-        told.append("the case was edited")
-    if now.setup != before.setup:
-        told += _differing_conditions(index, before, now)
+    told = _changed_beside_the_kernel(index, before, now)
     if now.kernel_id == before.kernel_id:
         rate = f": fails in {rate_words(index.flakes(now.cell))} boots of it" if flaking else ""
-        told.append(f"{SAME}{rate}")
+        told.append(f"the kernel is the same{rate}")
     return "; ".join(told)
+
+
+def _changed_beside_the_kernel(index: Index, before: Entry, now: Entry) -> list[str]:
+    told = ["the case was edited"] if now.digest != before.digest else []
+    if now.setup != before.setup:
+        told += _differing_conditions(index, before, now)
+    return told
 
 
 def _differing_conditions(index: Index, before: Entry, now: Entry) -> list[str]:
@@ -156,8 +157,8 @@ def _moved(
     note = _why_not_the_kernel(index, before, now) if before else ""
     rose = change.after > change.before
     kind: Kind = "worse" if rose == (metric.better == "lower") else "better"
-    if note:
-        kind = "varies" if note == SAME else "moved"
+    if before and note:
+        kind = "moved" if _changed_beside_the_kernel(index, before, now) else "varies"
     how = "" if change.change is None else f" ({change_words(change.change)})"
     unit = change.at.unit
     what = f"{metric.title} {with_unit(change.before, '')} -> {with_unit(change.after, unit)}{how}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,25 @@ def test_a_folder_that_is_no_tree(tmp_path: Path) -> None:
         tree_at(tmp_path / "none")
 
 
+def replayed(
+    repository: Repository, nodes: Sequence[Node], rows: Sequence[Row], culprit: int, **more: object
+) -> str:
+    """What git says when it replays the log of such a search."""
+    usual = {
+        "kind": "commits",
+        "case": "c",
+        "machine": "m",
+        "clock": "virtual",
+        "good": "good",
+        "bad": "main",
+    }
+    log = repository.path.parent / "git-bisect.log"
+    log.write_text(git_log(Question.model_validate(usual | more), nodes, rows, culprit))
+    said = repository.git("bisect", "replay", str(log))
+    repository.git("bisect", "reset")
+    return said
+
+
 @pytest.mark.parametrize("culprit", ["s1", "s2", "d", "m", "e", "f"])
 def test_git_comes_to_the_same_commit(repository: Repository, culprit: str) -> None:
     """The log of a search of a history with a merge, replayed by git, names the commit that was planted."""
@@ -164,13 +184,7 @@ def test_git_comes_to_the_same_commit(repository: Repository, culprit: str) -> N
         word = "bad" if shown else "good"
         rows.append(Row(role=nodes[position].role, verdict=word, shown=int(shown), boots=1))  # type: ignore[arg-type]
     assert search.left() == [at]
-    asked = Question.model_validate(
-        {"kind": "commits", "case": "c", "machine": "m", "clock": "virtual", "good": "good", "bad": "main"}
-    )
-    log = repository.path.parent / "git-bisect.log"
-    log.write_text(git_log(asked, nodes, rows, at))
-    said = repository.git("bisect", "replay", str(log))
-    repository.git("bisect", "reset")
+    said = replayed(repository, nodes, rows, at)
     assert f"{repository.names[culprit]} is the first bad commit" in said
 
 
@@ -181,22 +195,7 @@ def test_git_understands_a_search_for_a_fix(repository: Repository) -> None:
         Row(role=nodes[2].role, verdict="bad", shown=1, boots=1),
         Row(role=nodes[3].role, verdict="good", shown=0, boots=1),
     ]
-    asked = Question.model_validate(
-        {
-            "kind": "commits",
-            "case": "c",
-            "machine": "m",
-            "clock": "virtual",
-            "good": "main",
-            "bad": "good",
-            "find_fix": True,
-            "first_parent": True,
-        }
-    )
-    log = repository.path.parent / "git-fix.log"
-    log.write_text(git_log(asked, nodes, rows, 3))
-    said = repository.git("bisect", "replay", str(log))
-    repository.git("bisect", "reset")
+    said = replayed(repository, nodes, rows, 3, good="main", bad="good", find_fix=True, first_parent=True)
     assert f"{repository.names['e']} is the first fixed commit" in said
 
 
@@ -208,19 +207,5 @@ def test_git_takes_a_kernel_of_the_same_bytes_for_its_twin(repository: Repositor
         Row(role=nodes[2].role, verdict="skip", shown=0, boots=0),
         Row(role=nodes[3].role, verdict="same", shown=0, boots=0, other=nodes[1].role),
     ]
-    asked = Question.model_validate(
-        {
-            "kind": "commits",
-            "case": "c",
-            "machine": "m",
-            "clock": "virtual",
-            "good": "good",
-            "bad": "main",
-            "first_parent": True,
-        }
-    )
-    log = repository.path.parent / "git-same.log"
-    log.write_text(git_log(asked, nodes, rows, 4))
-    said = repository.git("bisect", "replay", str(log))
-    repository.git("bisect", "reset")
+    said = replayed(repository, nodes, rows, 4, first_parent=True)
     assert f"{repository.names['f']} is the first bad commit" in said
