@@ -68,6 +68,7 @@ def run_trial(
         trial = failed(work, error)
     if work.timeline and trial.environment is not None:
         trial = with_timeline(trial, folder)
+    trial = trial.model_copy(update={"notes": (*work.earlier, *trial.notes)})
     trial = with_expectation(work.expectations, trial, work.kernel.record.version)
     if not trial.started:  # else the carrier says when: what it waited for a worker is not the trial's
         seconds = round(time.monotonic() - clock_start, 3)

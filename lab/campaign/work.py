@@ -29,6 +29,7 @@ class Work:
     choice: Choice
     program: Path | None  # the compiled workload
     attempt: int = 1
+    earlier: tuple[str, ...] = ()  # what came of the attempts before
     expectations: Expectations = NONE_EXPECTED
     nested: bool = False  # the guest runs in the nested lab host
     outer_argv: tuple[str, ...] = ()  # of that host's QEMU
