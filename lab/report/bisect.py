@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lab.compare.words import amount, counted
@@ -18,7 +19,25 @@ from lab.results.models import Clock, Conclusion, Environment, RunRecord, Verdic
 WIDEST = 75
 HEADER = ("kernel", "showed", "verdict", "what was seen")
 NEAR = 12
-"""Rows of the evidence table that are shown; of more, those nearest to the result."""
+"""Rows of the evidence table that report.txt has; of more, those nearest to the result."""
+
+DECISIONS = {"good": "better", "bad": "worse"}
+"""The colours of report.css; else undecided."""
+
+
+@dataclass(frozen=True)
+class EvidenceRow:
+    """One kernel that was looked at, for report.html."""
+
+    node: Node
+    showed: str
+    verdict: str
+    told: str
+    found: bool  # it is what was looked for
+
+    @property
+    def decision(self) -> str:
+        return DECISIONS.get(self.verdict, "undecided")
 
 
 def judge_bisect(record: BisectRecord) -> Verdict:
@@ -114,6 +133,19 @@ def _evidence(record: BisectRecord, result: Result) -> list[str]:
     more = len(result.rows) - len(rows)
     tail = [f"and {more} others, farther away; all of them are in the log"] if more else []
     return ["Evidence", *table(HEADER, rows, widest=WIDEST), *tail]
+
+
+def evidence_rows(record: BisectRecord) -> list[EvidenceRow]:
+    """Every kernel that was looked at, in the order of the history."""
+    result = record.result
+    if result is None:
+        return []
+    at = {node.role: node for node in record.nodes}
+    found = record.nodes[result.culprit].role if result.culprit is not None else ""
+    return [
+        EvidenceRow(at[row.role], *_row(at[row.role], row, result)[1:], found=row.role == found)
+        for row in result.rows
+    ]
 
 
 def _row(node: Node, row: Row, result: Result) -> tuple[str, str, str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.compare.words import amount
+from lab.report.bisect import bisect_text, evidence_rows
 from lab.report.clean import last_lines, one_line, visible
 from lab.report.findings import Findings
 from lab.report.latency import latency_plots
@@ -62,6 +63,7 @@ def report_html(findings: Findings) -> str:
     # The drawing is markup of our own; lab.report.svg escapes the words in it.
     jinja.filters["drawing"] = Markup
     table, confirmed = rows(findings), kernel_rows(findings.confirmations)
+    searched = evidence_rows(findings.bisection) if findings.bisection is not None else []
     return jinja.get_template("report.html.j2").render(
         f=findings,
         title=findings.record.title or findings.record.workflow,
@@ -71,6 +73,9 @@ def report_html(findings: Findings) -> str:
         notes=notes(table),
         regressions=confirmed[:MAX_ROWS],
         more_regressions=len(confirmed[MAX_ROWS:]),
+        searched=searched[:MAX_ROWS],
+        more_searched=len(searched[MAX_ROWS:]),
+        search_mail=_search_mail(findings),
         plots=latency_plots(findings),
         timelines=timeline_sections(findings),
         subject=subject(findings),
@@ -81,6 +86,12 @@ def report_html(findings: Findings) -> str:
         matrix="\n".join(matrix_lines(findings)),
         repeat=shlex.join(("lab", *findings.record.command)),
     )
+
+
+def _search_mail(findings: Findings) -> str:
+    if findings.bisection is None:
+        return ""
+    return bisect_text(findings.record, findings.bisection, findings.environments, str(findings.run.path))
 
 
 def _line(value: Any, limit: int = 300) -> str:
