@@ -74,7 +74,8 @@ def serve(port: int) -> None:
     _write(port, framed(OK + about()))
     while True:
         while (job := messages.take()) is not None:
-            _write(port, framed(answer(job)))
+            if job:  # an empty one only interrupts
+                _write(port, framed(answer(job)))
         piece = os.read(port, 1 << 16)
         if not piece:
             return

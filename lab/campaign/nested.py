@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab import log
-from lab.campaign.inside import NO, OK, carry_out
+from lab.campaign.inside import carry_out
 from lab.campaign.parcel import unpack
+from lab.campaign.talk import Refused, check, reply, send, without_kvm
 from lab.campaign.trial import boot_of, boot_patience
 from lab.campaign.work import Work
 from lab.errors import InfraError
 from lab.guest.accelerator import Choice, Policy
-from lab.guest.guest import End, Guest, booted
+from lab.guest.guest import Guest, booted
 from lab.guest.labhost import KCONFIG, MACHINE, LabHost, prepare_lab_host, right_tsc_khz
 from lab.guest.port import framed
 from lab.guest.prepare import Bench, guest_memory
@@ -167,17 +168,17 @@ class NestedHost:
         with contextlib.ExitStack() as stack:
             guest = stack.enter_context(booted(boot, folder))
             ready = Deadline("boot of the nested lab host", BOOT_SECONDS)
-            _check(guest, guest.wait_ready(ready, silence=BOOT_SECONDS), ready)
+            check(guest, guest.wait_ready(ready, silence=BOOT_SECONDS), ready)
             if self._tsc_khz is None and (khz := right_tsc_khz(_begin_of_console(guest))) is not None:
                 log.info(f"the nested lab host measured its clock wrong: booted again with {khz} kHz")
                 self._tsc_khz = khz
                 stack.close()
                 return self._boot(memory, udmabuf=udmabuf)
             facts = json.loads(
-                _reply(guest, Deadline("start of the service in the nested lab host", SERVE_SECONDS))
+                reply(guest, Deadline("start of the service in the nested lab host", SERVE_SECONDS))
             )
             if facts["kvm"]:
-                raise _without_kvm(guest, facts["kvm"])
+                raise without_kvm(guest, facts["kvm"])
             if udmabuf and facts["udmabuf"]:
                 raise InfraError(f"the nested lab host has no udmabuf: {facts['udmabuf']}")
             return _Running(guest, memory - OWN_MEMORY, not facts["udmabuf"], stack.pop_all())
@@ -188,9 +189,9 @@ class NestedHost:
         guest = self._host().guest
         deadline = Deadline(f"job {function.__name__} in the nested lab host", seconds)
         try:
-            _send(guest, framed(pickle.dumps((function, arguments))), deadline)
-            return _reply(guest, deadline)
-        except _Refused:
+            send(guest, framed(pickle.dumps((function, arguments))), deadline)
+            return reply(guest, deadline, poke=True)
+        except Refused:
             raise
         except BaseException:
             self._end()
@@ -202,78 +203,9 @@ class NestedHost:
             running.ending.close()
 
 
-class _Refused(InfraError):
-    """The host runs well and could not do the job."""
-
-
-def _send(guest: Guest, data: bytes, deadline: Deadline) -> None:
-    port = guest.streams.port
-    assert port is not None
-    left = memoryview(data)
-
-    def gone() -> bool:
-        nonlocal left
-        left = port.write(left)
-        return not left
-
-    _check(guest, guest.wait_until(gone, deadline), deadline)
-
-
-def _reply(guest: Guest, deadline: Deadline) -> bytes:
-    port = guest.streams.port
-    assert port is not None
-    found: list[bytes] = []
-
-    def answered() -> bool:
-        message = port.messages.take()
-        if message is not None:
-            found.append(message)
-        return bool(found or port.messages.broken)
-
-    _check(guest, guest.wait_until(answered, deadline), deadline)
-    if not found:
-        raise _lost(guest, port.messages.broken)
-    verdict, content = found[0][: len(OK)], found[0][len(OK) :]
-    if verdict == OK:
-        return content
-    if verdict == NO:
-        raise _Refused(f"in the nested lab host: {content[:2000].decode(errors='replace')}")
-    raise _lost(guest, f"it answered {found[0][:40]!r}")
-
-
-def _check(guest: Guest, end: End, deadline: Deadline) -> None:
-    """InfraError if a wait on the host did not end in what was waited for."""
-    if end is End.HAPPENED:
-        return
-    reader = guest.streams.reader
-    if reader.failure is not None and "kvm" in reader.failure[1]:
-        raise _without_kvm(guest, reader.failure[1])
-    if reader.failure is not None:
-        raise _lost(guest, reader.failure[1])
-    if guest.killed_by:
-        raise _lost(guest, f"QEMU was ended from outside by {guest.killed_by}")
-    if end is End.DEADLINE:
-        raise _lost(guest, f"{deadline.name} took longer than {deadline.seconds:.0f} s")
-    said = [*guest.streams.stderr.strip().splitlines(), *reader.stderr.decode(errors="replace").splitlines()]
-    raise _lost(guest, f"{end.value}{': ' if said else ''}{' '.join(said[-3:])[:500]}")
-
-
 def _begin_of_console(guest: Guest) -> bytes:
     with (guest.folder / "console.log").open("rb") as file:
         return file.read(MAX_BOOT_LOG)
-
-
-def _without_kvm(guest: Guest, why: str) -> InfraError:
-    cpu = guest.boot.launch.machine.cpu
-    return InfraError(
-        f"the nested lab host has no KVM: {why}", hint=f"its CPU model must offer SVM; it is {cpu}"
-    )
-
-
-def _lost(guest: Guest, why: str) -> InfraError:
-    return InfraError(
-        f"the nested lab host is lost: {why}", hint=f"its console is in {guest.folder / 'console.log'}"
-    )
 
 
 def nested_memory(room_for: int, machine: Machine = MACHINE) -> int:

@@ -21,7 +21,7 @@ from one_trial import work_on
 from processes import PATIENCE, Running, descendants, started
 
 from lab import files
-from lab.campaign import inside
+from lab.campaign import inside, talk
 from lab.campaign.nested import NestedHost, nested_host
 from lab.campaign.trial import run_trial
 from lab.errors import InfraError
@@ -120,9 +120,9 @@ def shell(host: NestedHost, script: str, seconds: float = 30.0) -> str:
     return str(done["stdout"])
 
 
-def test_a_lost_host_is_told_and_replaced(host: NestedHost) -> None:
+def test_a_lost_host_is_told_and_replaced(host: NestedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is killed, and one that does not answer in time: InfraError at once, the next job gets a new
-    one. The host's files are there and cannot be written; the cache can, in memory."""
+    one. The host's files are there and cannot be written; the cache can, in memory. Pokes are no jobs."""
     shell(
         host,
         "test -r /etc/os-release && ! touch /usr/x 2>/dev/null && touch $LAB_CACHE/.x && test -c /dev/kvm",
@@ -144,6 +144,9 @@ def test_a_lost_host_is_told_and_replaced(host: NestedHost) -> None:
         host.call(inside.command, ["sleep", "60"], 60.0, seconds=3)
     assert host.guest.process.pid != first
     assert shell(host, "echo back") == "back\n"
+    monkeypatch.setattr(talk, "POKE_SECONDS", 0.05)
+    assert shell(host, "sleep 2; echo slept") == "slept\n"
+    assert shell(host, "echo and again") == "and again\n"
 
 
 def test_a_panic_of_the_host_is_an_error(host: NestedHost, tmp_path: Path) -> None:
