@@ -32,10 +32,19 @@ def shipped(kind: str) -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / kind
 
 
+def expanded(path: Path | str) -> Path:
+    """With `~` and `~NAME` as homes. Of somebody whom this machine does not know it stays as written and
+    names no file, where Path.expanduser() raises RuntimeError."""
+    try:
+        return Path(os.path.expanduser(path))  # noqa: PTH111
+    except ValueError:  # a null byte in the name
+        return Path(path)
+
+
 def _base(override: str, xdg: str, fallback: str) -> Path:
     """An empty variable counts as not set, as the XDG base directory specification has it."""
     if chosen := os.environ.get(override):
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen).absolute()
     if root := os.environ.get(xdg):
         return Path(root).absolute() / "faultlab"
     home = os.environ.get("HOME") or _account_home()

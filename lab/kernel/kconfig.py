@@ -96,7 +96,7 @@ def compose(name: str, version: str) -> Composed:
 
 def _path(part: str, name: str) -> Path:
     if part.endswith(".config"):
-        return Path(part).expanduser()
+        return files.expanded(part)
     path = files.shipped("kconfigs") / f"{part}.config"
     if not re.fullmatch(r"[\w-]+", part) or not path.is_file():
         raise UserError(

@@ -20,7 +20,7 @@ from lab.kernel.kernel_packages import KernelPackages
 from lab.kernel.packages import Package, PackageRoot, extract
 from lab.kernel.sources import Packaged
 from lab.kernel.suites import Suite, tools_of
-from lab.kernel.vmlinux import extract_vmlinux
+from lab.kernel.vmlinux import extract_vmlinux, packer
 from lab.results.models import KernelRecord, Record
 
 MANIFEST = "manifest.json"
@@ -36,6 +36,7 @@ class ImageManifest(Record):
     config_sha256: str
     modules_stamp: str  # files.stamp_tree of lib/modules
     compiler: str
+    unpacker: bool = False  # what unpacks the image was there; earlier labs did without it
 
 
 def packaged_kernel(source: Packaged, *, with_build: bool) -> Kernel:
@@ -137,9 +138,13 @@ def _checked(folder: Path, release: str) -> ImageManifest | None:
     except (OSError, ValidationError) as error:
         problem = f"{type(error).__name__}: {error}".splitlines()[0]
     else:
-        if found == manifest.model_copy(update={"compiler": found.compiler}):
+        vmlinuz = folder / f"boot/vmlinuz-{release}"
+        if found != manifest.model_copy(update={"compiler": found.compiler, "unpacker": found.unpacker}):
+            problem = "a digest differs"
+        elif manifest.vmlinux_sha256 or manifest.unpacker or not packer(vmlinuz):
             return manifest
-        problem = "a digest differs"
+        else:
+            problem = f"its image was not unpacked, for want of {packer(vmlinuz)}"
     log.info(f"{folder} is damaged ({problem}): removed, will be unpacked again")
     shutil.rmtree(folder, ignore_errors=True)
     return None
@@ -161,7 +166,7 @@ def _unpack_image(debs: Sequence[Path], release: str, into: Path) -> ImageManife
     proc.run([depmod, "-b", str(into), release], timeout=120)
     extract_vmlinux(into / f"boot/vmlinuz-{release}", into / "boot/vmlinux")
     compiler = compiler_of((into / f"boot/config-{release}").read_text())
-    manifest = _digests(into, release).model_copy(update={"compiler": compiler})
+    manifest = _digests(into, release).model_copy(update={"compiler": compiler, "unpacker": True})
     files.write_whole(into / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import files
 from lab.errors import UserError, did_you_mean
 
 KERNEL_FILES = ("Makefile", "Kbuild", "MAINTAINERS")
@@ -214,7 +215,7 @@ def _image(rest: str) -> Image:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    return files.expanded(text).absolute()
 
 
 _PARSERS: dict[str, Callable[[str], Source]] = {

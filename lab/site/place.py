@@ -42,7 +42,7 @@ def checked_place(out: Path) -> Path:
 
     Raises UserError if something is there that is neither an empty folder nor a site.
     """
-    place = out.expanduser().resolve()
+    place = files.expanded(out).resolve()
     if not os.path.lexists(place):
         return place
     another = "name another folder, or remove it yourself"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lab.errors import UserError
@@ -97,6 +97,8 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @given(st.text(max_size=60))
+@example("~0")
+@example("~\0")
 def test_any_text(text: str) -> None:
     """Any text is a source or a UserError."""
     for kind in ("", "debian:", "tree:", "git:", "image:", "tarball:"):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.kernel.vmlinux import extract_vmlinux, has_pvh_note
+from lab.errors import InfraError
+from lab.kernel.vmlinux import extract_vmlinux, has_pvh_note, packer
 
 
 def elf(note_kind: int = 18, name: bytes = b"Xen\0") -> bytes:
@@ -60,6 +61,26 @@ def test_every_packing(tmp_path: Path, kind: str) -> None:
     found = extract_vmlinux(image, tmp_path / "vmlinux")
     assert found is not None
     assert found.read_bytes() == elf()
+
+
+@pytest.mark.parametrize(
+    ("magic", "program"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"\x02\x21\x4c\x18", "lz4"), (b"\x1f\x8b", "")]
+)
+def test_a_missing_program_is_an_error(
+    tmp_path: Path, magic: bytes, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a reason to enter the bzImage, whose figures are others: the package is named."""
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bzimage(magic + bytes(100)))
+    assert packer(image) == program
+    monkeypatch.setattr("lab.proc.find", lambda _: None)
+    if program:
+        with pytest.raises(InfraError, match=f"{program} is not installed") as raised:
+            extract_vmlinux(image, tmp_path / "vmlinux")
+        assert raised.value.hint == f"apt-get install {program}"
+    else:
+        assert extract_vmlinux(image, tmp_path / "vmlinux") is None
+    assert not (tmp_path / "vmlinux").exists()
 
 
 @pytest.mark.parametrize(
