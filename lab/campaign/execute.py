@@ -197,7 +197,7 @@ def _settled(campaign: Campaign, planned: PlannedTrial, program: Path | None, po
             known = campaign.broken.why(work.kernel, planned.machine) or place.not_run
             trial = run_trial(
                 campaign.bench,
-                replace(work, attempt=len(earlier) + 1, earlier=tuple(_told(one) for one in earlier)),
+                replace(work, earlier=tuple(_told(one) for one in earlier)),
                 folder,
                 not_run=known,
                 carrier=place.carrier,

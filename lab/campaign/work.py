@@ -28,12 +28,15 @@ class Work:
     kernel: Kernel
     choice: Choice
     program: Path | None  # the compiled workload
-    attempt: int = 1
-    earlier: tuple[str, ...] = ()  # what came of the attempts before
+    earlier: tuple[str, ...] = ()  # what came of the attempts before this one
     expectations: Expectations = NONE_EXPECTED
     nested: bool = False  # the guest runs in the nested lab host
     outer_argv: tuple[str, ...] = ()  # of that host's QEMU
     timeline: bool = False  # trace the measured span, in guest and host
+
+    @property
+    def attempt(self) -> int:
+        return len(self.earlier) + 1
 
     @property
     def counts_exits(self) -> bool:

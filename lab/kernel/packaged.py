@@ -136,16 +136,17 @@ def _checked(folder: Path, release: str) -> ImageManifest | None:
         manifest = ImageManifest.model_validate_json((folder / MANIFEST).read_bytes())
         found = _digests(folder, release)
     except (OSError, ValidationError) as error:
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        problem = f"is damaged ({what})"
     else:
         vmlinuz = folder / f"boot/vmlinuz-{release}"
         if found != manifest.model_copy(update={"compiler": found.compiler, "unpacker": found.unpacker}):
-            problem = "a digest differs"
-        elif manifest.vmlinux_sha256 or manifest.unpacker or not packer(vmlinuz):
+            problem = "is damaged (a digest differs)"
+        elif manifest.vmlinux_sha256 or manifest.unpacker or not (program := packer(vmlinuz)):
             return manifest
         else:
-            problem = f"its image was not unpacked, for want of {packer(vmlinuz)}"
-    log.info(f"{folder} is damaged ({problem}): removed, will be unpacked again")
+            problem = f"holds an image that was not unpacked, for want of {program}"
+    log.info(f"{folder} {problem}: removed, will be unpacked again")
     shutil.rmtree(folder, ignore_errors=True)
     return None
 

@@ -91,8 +91,15 @@ def _unpack(packed: bytes, into: Path) -> bool:
 
 
 def packer(bzimage: Path) -> str:
-    """The program that it takes to unpack it; "" if Python does, or nobody can."""
-    return _packer(_payload(bzimage.read_bytes()) or b"")
+    """The program that unpacks it; "" if Python does, or nobody can. InfraError if it is not installed."""
+    program = _packer(_payload(bzimage.read_bytes()) or b"")
+    if program:
+        _needed(program)
+    return program
+
+
+def _needed(program: str) -> str:
+    return proc.needed(program, package=program, why="the image of this kernel is packed with it")
 
 
 def _packer(packed: bytes) -> str:
@@ -101,8 +108,7 @@ def _packer(packed: bytes) -> str:
 
 
 def _unpack_with(program: str, packed: bytes, into: Path) -> bool:
-    path = proc.needed(program, package=program, why="the image of this kernel is packed with it")
-    done = proc.run([path, "-d", "-c"], timeout=120, check=False, data=packed, stdout_to=into)
+    done = proc.run([_needed(program), "-d", "-c"], timeout=120, check=False, data=packed, stdout_to=into)
     return done.code == 0
 
 

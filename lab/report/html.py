@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from lab.compare.words import amount
-from lab.report.bisect import bisect_text, evidence_rows
+from lab.report.bisect import evidence_rows
 from lab.report.clean import last_lines, one_line, visible
 from lab.report.findings import Findings
 from lab.report.latency import latency_plots
 from lab.report.night import matrix_lines
 from lab.report.repro import kernel_rows
 from lab.report.rows import HEADER, NUMERIC, notes, rows
-from lab.report.text import subject
+from lab.report.text import report_text, subject
 from lab.report.timeline_section import timeline_sections
 from lab.results.models import Environment, Trial
 
@@ -75,7 +75,7 @@ def report_html(findings: Findings) -> str:
         more_regressions=len(confirmed[MAX_ROWS:]),
         searched=searched[:MAX_ROWS],
         more_searched=len(searched[MAX_ROWS:]),
-        search_mail=_search_mail(findings),
+        mail=report_text(findings) if findings.bisection is not None else "",
         plots=latency_plots(findings),
         timelines=timeline_sections(findings),
         subject=subject(findings),
@@ -86,12 +86,6 @@ def report_html(findings: Findings) -> str:
         matrix="\n".join(matrix_lines(findings)),
         repeat=shlex.join(("lab", *findings.record.command)),
     )
-
-
-def _search_mail(findings: Findings) -> str:
-    if findings.bisection is None:
-        return ""
-    return bisect_text(findings.record, findings.bisection, findings.environments, str(findings.run.path))
 
 
 def _line(value: Any, limit: int = 300) -> str:

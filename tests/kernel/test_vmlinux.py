@@ -77,6 +77,8 @@ def test_a_missing_program_is_an_error(
     if program:
         with pytest.raises(InfraError, match=f"{program} is not installed") as raised:
             extract_vmlinux(image, tmp_path / "vmlinux")
+        with pytest.raises(InfraError, match=f"{program} is not installed"):
+            packer(image)  # before anything that is in the cache is removed
         assert raised.value.hint == f"apt-get install {program}"
     else:
         assert extract_vmlinux(image, tmp_path / "vmlinux") is None
