@@ -11,9 +11,11 @@ import json
 import os
 import pickle
 import tempfile
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 from lab import proc
 from lab.campaign.parcel import pack
@@ -69,17 +71,31 @@ def answer(job: bytes) -> bytes:
 
 
 def serve(port: int) -> None:
-    """Answer jobs until the other end goes."""
-    messages = Messages()
-    _write(port, framed(OK + about()))
-    while True:
-        while (job := messages.take()) is not None:
-            if job:  # an empty one only interrupts
-                _write(port, framed(answer(job)))
-        piece = os.read(port, 1 << 16)
-        if not piece:
-            return
-        messages.feed(piece)
+    """Answer jobs until the other end goes, and pokes, which are empty messages, while a job is done."""
+    jobs: SimpleQueue[bytes | None] = SimpleQueue()
+    turn = threading.Lock()
+
+    def say(message: bytes) -> None:
+        with turn:
+            _write(port, framed(message))
+
+    def listen() -> None:
+        messages = Messages()
+        try:
+            while piece := os.read(port, 1 << 16):
+                messages.feed(piece)
+                while (message := messages.take()) is not None:
+                    if message:
+                        jobs.put(message)
+                    else:
+                        say(b"")
+        finally:
+            jobs.put(None)
+
+    say(OK + about())
+    threading.Thread(target=listen, daemon=True, name="listen").start()
+    while (job := jobs.get()) is not None:
+        say(answer(job))
 
 
 def _write(port: int, data: bytes) -> None:

@@ -13,9 +13,14 @@ from lab.guest.port import framed
 from lab.waiting import Deadline
 
 POKE_SECONDS = 5.0
-"""How often a host that does a job is sent an empty message, for the interrupt that comes with it. QEMU 7.2
-can lose interrupts of a processor that runs a guest (execute.NESTED_ATTEMPTS); a host with one processor that
-has lost its timer's stands still until a device interrupts it. One did, in some 130 boots, without a word."""
+"""How often a host that does a job is sent an empty message, which it answers with another. For the interrupt
+that comes with it: QEMU 7.2 can lose interrupts of a processor that runs a guest (execute.NESTED_ATTEMPTS); a
+host with one processor that has lost its timer's stands still until a device interrupts it. One did, in some
+130 boots, without a word."""
+
+SILENCE_SECONDS = 90.0
+"""A host that does a job and has answered no poke for so long stands. Longer than the soft lockup detector in
+there takes (labhost.CMDLINE), which has more to say."""
 
 
 class Refused(InfraError):
@@ -37,7 +42,10 @@ def send(guest: Guest, data: bytes, deadline: Deadline) -> None:
 
 
 def reply(guest: Guest, deadline: Deadline, *, poke: bool = False) -> bytes:
-    """The next answer. Refused if it is no; InfraError if the host ends, or gives none in time."""
+    """The next answer. Refused if it is no; InfraError if the host ends, or gives none in time.
+
+    With `poke` the host does a job meanwhile: it is poked, and must be heard of every SILENCE_SECONDS.
+    """
     port = guest.streams.port
     assert port is not None
     found: list[bytes] = []
@@ -49,12 +57,13 @@ def reply(guest: Guest, deadline: Deadline, *, poke: bool = False) -> bytes:
             poked = time.monotonic()
             with contextlib.suppress(InfraError):  # it has ended: the wait says how
                 port.write(memoryview(framed(b"")))  # eight bytes: all of them or none
-        message = port.messages.take()
-        if message is not None:
-            found.append(message)
+        while not found and (message := port.messages.take()) is not None:
+            if message:  # an empty one answers a poke
+                found.append(message)
         return bool(found or port.messages.broken)
 
-    check(guest, guest.wait_until(answered, deadline), deadline)
+    silence = SILENCE_SECONDS if poke else None
+    check(guest, guest.wait_until(answered, deadline, silence=silence), deadline)
     if not found:
         raise lost(guest, port.messages.broken)
     verdict, content = found[0][: len(OK)], found[0][len(OK) :]
@@ -76,6 +85,8 @@ def check(guest: Guest, end: End, deadline: Deadline) -> None:
         raise lost(guest, reader.failure[1])
     if guest.killed_by:
         raise lost(guest, f"QEMU was ended from outside by {guest.killed_by}")
+    if end is End.SILENCE:
+        raise lost(guest, f"it has answered nothing for {SILENCE_SECONDS:.0f} s")
     if end is End.DEADLINE:
         raise lost(guest, f"{deadline.name} took longer than {deadline.seconds:.0f} s")
     said = [*guest.streams.stderr.strip().splitlines(), *reader.stderr.decode(errors="replace").splitlines()]

@@ -118,11 +118,15 @@ class Guest:
             lambda: self.streams.reader.done and self.process.poll() is not None, deadline, None
         )
 
-    def wait_until(self, happened: Callable[[], bool], deadline: Deadline) -> End:
-        """Wait until `happened` says so; it is asked each time that the guest said something."""
-        return self._wait(happened, deadline, None)
+    def wait_until(
+        self, happened: Callable[[], bool], deadline: Deadline, *, silence: float | None = None
+    ) -> End:
+        """Wait until `happened` says so; it is asked each time that the guest said something, which may not
+        be silent for `silence` seconds."""
+        return self._wait(happened, deadline, silence)
 
     def _wait(self, happened: Callable[[], bool], deadline: Deadline, silence: float | None) -> End:
+        begun = time.monotonic()
         while True:
             check_stop()
             exited = self.process.poll() is not None
@@ -139,7 +143,8 @@ class Guest:
                 return self._after_panic()
             if deadline.expired:
                 return End.DEADLINE
-            if silence is not None and time.monotonic() - self.streams.last_word > silence:
+            heard = max(begun, self.streams.last_word)
+            if silence is not None and time.monotonic() - heard > silence:
                 return End.SILENCE
             with self.streams.changed:
                 self.streams.changed.wait(min(TICK / 4, deadline.slice()))

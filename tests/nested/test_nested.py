@@ -149,6 +149,22 @@ def test_a_lost_host_is_told_and_replaced(host: NestedHost, monkeypatch: pytest.
     assert shell(host, "echo and again") == "and again\n"
 
 
+def test_a_host_that_stands_is_told_and_replaced(host: NestedHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose processor does nothing any more is given up long before its job's deadline; one that idles
+    between two jobs is not."""
+    monkeypatch.setattr(talk, "POKE_SECONDS", 0.5)
+    monkeypatch.setattr(talk, "SILENCE_SECONDS", 10.0)
+    monitor = host.guest.monitor
+    time.sleep(11.0)
+    assert shell(host, "sleep 12; echo slept") == "slept\n"
+    threading.Timer(1.0, monitor.execute, ["stop"]).start()
+    begun = time.monotonic()
+    with pytest.raises(InfraError, match="it has answered nothing for 10 s"):
+        shell(host, "sleep 60", 100)
+    assert time.monotonic() - begun < 30
+    assert shell(host, "echo back") == "back\n"
+
+
 def test_a_panic_of_the_host_is_an_error(host: NestedHost, tmp_path: Path) -> None:
     """The host's own kernel panics under a trial: ERROR that says so, and the next trial gets a new host."""
     bench, work = Bench.set_up(), work_on("smoke/boot", Catalog.load().machine("qxl"))
