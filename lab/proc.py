@@ -35,7 +35,10 @@ may hold the streams open for ever."""
 UNLESS_ORPHAN = 'test "$PPID" = "$0" && exec "$@"'
 """Run by sh once the parent-death signal is set: it also notices a lab that was killed before that."""
 
-QUIET_ENV = {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
+ENGLISH = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+"""What programs say is read. LANGUAGE would win over LC_ALL in all of them that use gettext."""
+
+QUIET_ENV = {**ENGLISH, "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"}
 
 
 Child = subprocess.Popen[bytes]
@@ -175,7 +178,7 @@ def run(
     Raises InfraError if it cannot be started, takes longer than `timeout` seconds, or (`check`) ends with
     another status than 0; Interrupted on ^C.
     """
-    environment = QUIET_ENV | dict(env or {}) if env is not None else {**os.environ, "LC_ALL": "C.UTF-8"}
+    environment = {**(os.environ if env is None else QUIET_ENV | dict(env)), **ENGLISH}
     with _maybe_open(log) as log_file, _maybe_open(stdout_to) as out_file:
         child = spawn(
             argv,

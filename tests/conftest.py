@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import settings
 # How long an example takes says something about the host, nothing about the lab.
 settings.register_profile("lab", deadline=None)
 settings.load_profile("lab")
+
+# The tests' repositories are neither those of a hook that runs the tests, nor made as the user likes his.
+for name in [name for name in os.environ if name.startswith("GIT_")]:
+    del os.environ[name]
+os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 
 # Folder -> the marker of all tests in it.
 MARKED = {Path(__file__).parent / name: name for name in ("vm", "nested", "topics", "kernels")}

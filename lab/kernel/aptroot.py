@@ -169,7 +169,7 @@ class AptRoot:
         # Interrupted, apt's helpers leave temporary files behind; started by root, they are another user.
         with files.scratch(self.path / "tmp") as temporary:
             temporary.chmod(0o1777)
-            env = {**os.environ, "LC_ALL": "C.UTF-8", "TMPDIR": str(temporary)}
+            env = {**os.environ, "TMPDIR": str(temporary)}
             return proc.run(argv, timeout=timeout, check=False, cwd=cwd, env=env)
 
 

@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import proc
+from lab.kernel.git import ask
 from lab.kernel.series import Series
 
-GIT_SECONDS = 60
 BLOBS = re.compile(rb"^diff --git a/(\S+) b/\S+\n(?:[^\n]*\n){0,4}?index ([0-9a-f]{7,64})\.\.", re.MULTILINE)
 NEW_FILE = re.compile(rb"0+")
 
@@ -71,19 +70,8 @@ def preimages(series: Series) -> dict[str, str]:
 def _has_commit(tree: Path, commit: str) -> bool:
     if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
         return False
-    return _git(tree, "cat-file", "-e", f"{commit}^{{commit}}") is not None
+    return ask(tree, "cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def _blob(tree: Path, path: str) -> str:
-    return (_git(tree, "rev-parse", "--verify", "--quiet", f"HEAD:{path}") or "").strip()
-
-
-def _git(tree: Path, *arguments: str) -> str | None:
-    """What git says, read-only; None if it fails or there is no git here."""
-    git = proc.find("git")
-    if git is None:
-        return None
-    done = proc.run(
-        [git, "-c", "core.fsmonitor=false", "-C", str(tree), *arguments], timeout=GIT_SECONDS, check=False
-    )
-    return done.text if done.code == 0 else None
+    return (ask(tree, "rev-parse", "--verify", "--quiet", f"HEAD:{path}") or "").strip()

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from lab import files, proc
 from lab.errors import UserError
+from lab.kernel.git import ask, asked
 from lab.kernel.series import MAX_BYTES, MAX_PATCHES
 
 RANGE = re.compile(r"(?P<since>[^\s:]+?)\.\.(?P<until>[^\s.][^\s]*)?")
 MESSAGE = re.compile(r"(?:<)?[^\s/<>@]+@[^\s/<>@]+(?:>)?|https?://\S+/[^\s/]+@[^\s/]+/?\S*")
 B4_SECONDS = 300
-GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "diff.external=", "-c", "core.fsmonitor=false")
 
 
 def gather_series(text: str, folder: Path, cwd: Path) -> Path:
@@ -67,7 +67,7 @@ def _from_commits(text: str, cwd: Path) -> bytes:
     """The commits of a range in the git tree that we stand in, with their base-commit. Reads only."""
     plain = ["--stdout", "--no-signature", "--no-ext-diff", "--no-textconv"]
     base = [f"--base={commit}"] if (commit := _branched_from(text, cwd)) else ["--no-base"]
-    done = _git(cwd, "format-patch", *plain, *base, "--end-of-options", text)
+    done = asked(cwd, ["format-patch", *plain, *base, "--end-of-options", text])
     if done.code != 0:
         words = done.errors.strip().splitlines()[-1:] or ["git gave no reason"]
         raise UserError(
@@ -82,12 +82,7 @@ def _branched_from(text: str, cwd: Path) -> str:
     """The commit that the first one of a range goes on top of; "" if its ends have nothing in common."""
     ends = RANGE.fullmatch(text)
     assert ends is not None
-    done = _git(cwd, "merge-base", "--end-of-options", ends["since"], ends["until"] or "HEAD")
-    return done.text.strip() if done.code == 0 else ""
-
-
-def _git(cwd: Path, *words: str) -> proc.Finished:
-    return proc.run([*GIT, "-C", str(cwd), *words], timeout=120, check=False)
+    return (ask(cwd, "merge-base", "--end-of-options", ends["since"], ends["until"] or "HEAD") or "").strip()
 
 
 def _by_b4(text: str, folder: Path) -> Path:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.errors import UserError
-from lab.kernel.git_store import Theirs, ask
+from lab.kernel.git import ask
+from lab.kernel.git_store import Theirs
 
 MAX_COMMITS = 30_000
 """More are not searched at once: what each contains is kept, and the square of this many bits is 110 MB."""

@@ -6,7 +6,6 @@ The user's repository is only asked questions: its work tree, index, branches an
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,19 +14,12 @@ from pathlib import Path
 
 from lab import log, proc
 from lab.errors import InfraError, UserError, did_you_mean
+from lab.kernel.git import ALONE, ASK_SECONDS, QUIET, ask, asked, inherited, program
 
-ASK_SECONDS = 120
 COPY_SECONDS = 3600
 """Reading a whole kernel tree in or writing it out, or fetching one."""
 
-# Questions must neither refresh the user's index nor start what his configuration names.
-QUIET = (
-    *("-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", "-c", "core.hooksPath=/dev/null"),
-    *("-c", "gc.auto=0", "-c", "maintenance.auto=false"),
-)
-ASKING = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 FETCHING = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"}
-ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
 COMMANDS = ("init", "add", "ls-files", "update-index", "write-tree", "diff-tree", "read-tree", "rev-parse")
 BUILT = (
     *("*.o", "*.ko", "*.mod", "*.mod.c", "*.cmd", "modules.order", "Module.symvers", ".config*", ".tmp_*"),
@@ -64,17 +56,6 @@ class Theirs:
         return found.strip() if found else None
 
 
-def ask(path: Path, *arguments: str) -> str | None:
-    """What git says about the user's repository, which it must not change; None if it fails."""
-    done = _ask_theirs(path, arguments)
-    return done.text if done.code == 0 else None
-
-
-def _ask_theirs(path: Path, arguments: Sequence[str]) -> proc.Finished:
-    argv = [_git(), *QUIET, "-C", str(path), *arguments]
-    return proc.run(argv, timeout=ASK_SECONDS, check=False, env={**_inherited(), **ASKING})
-
-
 PLACES = ("--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude")
 
 
@@ -83,7 +64,7 @@ def repository_at(path: Path) -> Theirs | None:
 
     Raises UserError if git refuses to read it, as it does with other users' repositories.
     """
-    done = _ask_theirs(path, ("rev-parse", "--show-object-format", "--is-bare-repository", *PLACES))
+    done = asked(path, ("rev-parse", "--show-object-format", "--is-bare-repository", *PLACES))
     if done.code != 0:
         said = done.errors.strip().splitlines() or ["git did not say why"]
         if "not a git repository" in said[0] and not (path / ".git").exists():
@@ -136,7 +117,7 @@ class GitStore:
         argv = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "--", url]
         with log.step(f"fetching {revision} of {url}"):
             # With the user's configuration: proxies, credentials and insteadOf are in it.
-            done = self._call([*argv, f"+{revision}:{kept}"], COPY_SECONDS, {**_inherited(), **FETCHING})
+            done = self._call([*argv, f"+{revision}:{kept}"], COPY_SECONDS, {**inherited(), **FETCHING})
         if done.code != 0:
             said = done.errors.strip().splitlines() or ["git did not say why"]
             if "couldn't find remote ref" in done.errors or "not our ref" in done.errors:
@@ -163,7 +144,8 @@ class GitStore:
             self._add_plain(work_tree, env)
             return self._run("write-tree", env=env).text.strip()
         try:
-            shutil.copyfile(theirs.index, index)
+            # With its time: what was written no earlier, git does not believe to be unchanged.
+            shutil.copy2(theirs.index, index)
             for shared in theirs.index.parent.glob("sharedindex.*"):
                 shutil.copyfile(shared, self.folder / shared.name)
         except FileNotFoundError:
@@ -225,15 +207,6 @@ class GitStore:
     def _call(
         self, arguments: Sequence[str], seconds: float, env: Mapping[str, str], data: bytes | None = None
     ) -> proc.Finished:
-        argv = [_git(), *QUIET, *arguments]
+        argv = [program(), *QUIET, *arguments]
         env = {"GIT_DIR": str(self.folder), **env}
         return proc.run(argv, timeout=seconds, check=False, env=env, data=data)
-
-
-def _git() -> str:
-    return proc.needed("git", package="git", why="kernel trees are read with it")
-
-
-def _inherited() -> dict[str, str]:
-    """The environment without what a git hook or a script may have set for its own repository."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab import files, log, proc
 from lab.errors import InfraError, SeriesError, UserError
-from lab.kernel import buildlog, planner, sandbox
+from lab.kernel import buildlog, git, planner, sandbox
 from lab.kernel.finished import Manifest, intact, write_manifest
 from lab.kernel.fit import (
     check_fit,
@@ -33,7 +33,6 @@ from lab.kernel.source_tree import source_directory
 
 # Type information for BPF needs pahole and is not there for the rebuilt module's neighbours either way.
 MAKE_FLAGS = ("CONFIG_DEBUG_INFO_BTF_MODULES=",)
-GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
 SECONDS = 1800
 """How long one build may take."""
 
@@ -208,9 +207,8 @@ def _plain(path: Path) -> Path:
 
 
 def _apply(job: _Job, patch: Patch, work: Path) -> None:
-    git = proc.needed("git", package="git", why="patches are applied with it")
-    argv = [git, "apply", "-p1", "--whitespace=nowarn", f"--include={job.what.directory}/*"]
-    env = {**GIT_ALONE, "GIT_CEILING_DIRECTORIES": str(work)}  # even if the cache lies inside a repository
+    argv = [git.program(), "apply", "-p1", "--whitespace=nowarn", f"--include={job.what.directory}/*"]
+    env = {**git.ALONE, "GIT_CEILING_DIRECTORIES": str(work)}  # even if the cache lies inside a repository
     done = proc.run(argv, timeout=60, check=False, data=patch.diff, cwd=work / "tree", env=env)
     if done.code == 0:
         return

@@ -13,11 +13,10 @@ from pydantic import ValidationError
 
 from lab import files, proc
 from lab.errors import InfraError, SeriesError
+from lab.kernel import git
 from lab.kernel.series import Patch
 from lab.kernel.work_copy import SourceTree
 from lab.results.models import Record
-
-GIT_ALONE = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent"}
 
 
 class Originals(Record):
@@ -115,10 +114,9 @@ def _prune(folder: Path, source: Path) -> None:
 
 
 def _apply(tree: SourceTree, patch: Patch, total: int) -> None:
-    git = proc.needed("git", package="git", why="patches are applied with it")
-    argv = [git, "apply", "-p1", "--whitespace=nowarn"]
+    argv = [git.program(), "apply", "-p1", "--whitespace=nowarn"]
     # The tree has no .git of its own, and the cache may lie inside some other repository.
-    env = {**GIT_ALONE, "GIT_CEILING_DIRECTORIES": str(tree.path.parent)}
+    env = {**git.ALONE, "GIT_CEILING_DIRECTORIES": str(tree.path.parent)}
     done = proc.run(argv, timeout=120, check=False, data=patch.diff, cwd=tree.path, env=env)
     if done.code == 0:
         return

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lab import files, proc
 from lab.errors import InfraError, UserError
+from lab.kernel import git
 from lab.kernel.patch import BadDiff, find_diff, touched_paths
 
 MAX_BYTES = 32 << 20
@@ -270,9 +271,9 @@ def _touched(mail: _Mail, number: int, path: Path) -> tuple[str, ...]:
 
 def _patch_ids(diffs: list[bytes]) -> list[str]:
     """git's stable patch ids, with one call; "" for a diff without a change of text (a mere rename)."""
-    git = proc.needed("git", package="git", why="patches are applied with it")
     stream = b"".join(b"From %040x\n" % number + diff + b"\n" for number, diff in enumerate(diffs, 1))
-    done = proc.run([git, "patch-id", "--stable"], timeout=60, data=stream, check=False)
+    argv = [git.program(), "patch-id", "--stable"]
+    done = proc.run(argv, timeout=60, data=stream, check=False, env=git.ALONE)
     if done.code != 0:
         raise InfraError(f"git patch-id failed: {done.errors.strip()}")
     ids = {int(commit, 16): patch_id for patch_id, commit in map(str.split, done.text.splitlines())}

@@ -64,7 +64,8 @@ def _sources(source: Path, include: Path) -> list[str | bytes]:
 
 def _compile(gcc: str, source: Path, include: Path, *, output: Path, log: Path) -> None:
     maps = [f"-ffile-prefix-map={source.parent}=.", f"-ffile-prefix-map={include}=include"]
-    argv = [gcc, *FLAGS, *maps, "-I", str(include), "-o", str(output), str(source)]
+    tied = ["-wrapper", ",".join(proc.tied())]  # what gcc itself starts would outlive a lab that is killed
+    argv = [gcc, *tied, *FLAGS, *maps, "-I", str(include), "-o", str(output), str(source)]
     done = proc.run(argv, timeout=COMPILE_SECONDS, check=False, env={"TMPDIR": str(output.parent)}, log=log)
     if done.code == 0:
         log.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,26 @@ def test_uncommitted_changes(linux: Path, capsys: pytest.CaptureFixture[str]) ->
     assert state(linux) == before
 
 
+def test_edit_right_behind_a_commit(linux: Path) -> None:
+    """In place, at the same length and within the second in which git wrote its index: it tells that by the
+    index' own time, which a copy must keep."""
+    changed, index = linux / TTM, linux / ".git/index"
+
+    def within_a_second() -> bool:
+        times = []
+        for text in ("int prefault = 16;\n", "int prefault = 61;\n"):
+            changed.write_text(text)
+            times.append(changed.stat().st_mtime)
+            if len(times) == 1:
+                git(linux, "add", TTM)
+        return len({int(when) for when in (*times, index.stat().st_mtime)}) == 1
+
+    while not within_a_second():
+        pass
+    time.sleep(1.1)
+    assert (tree_of(f"tree:{linux}").path / TTM).read_text() == "int prefault = 61;\n"
+
+
 def test_user_repository_is_untouched(linux: Path) -> None:
     """Neither work tree nor branch, index, refs or objects change, whatever revision is built."""
     git(linux, "checkout", "-q", "drm/next")
@@ -179,6 +200,16 @@ def test_remote_that_is_gone(linux: Path) -> None:
     assert tree_of(url).identity == tree.identity
     with pytest.raises(InfraError, match="cannot fetch"):
         tree_of(f"git:file://{linux}@drm/next")
+
+
+def test_git_in_another_language(linux: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What git says is understood on a desktop that speaks German, and a hook's variables are not ours."""
+    monkeypatch.setenv("LANGUAGE", "de")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
+    with pytest.raises(UserError, match=r"no revision v6\.13"):
+        tree_of(f"git:file://{linux}@v6.13")
+    write_kernel(tmp_path / "plain")
+    assert "in no git" in tree_of(f"tree:{tmp_path}/plain").origin
 
 
 def test_not_a_kernel(linux: Path, tmp_path: Path) -> None:

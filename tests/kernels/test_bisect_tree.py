@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from labrun import Ran, run_lab
+from own_tree import forget
 
-from lab import files, proc
+from lab import proc
 from lab.kernel.sources import parse_source
 from lab.kernel.trees import checked_out
 from lab.results.bisect import GIT_LOG_NAME, read_bisect
@@ -60,11 +61,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert change(text) != text
         (folder / FAULT).write_text(change(text))
         git(folder, "commit", "-q", "-a", "-m", subject)
-    caches = [files.cache_dir(name) for name in ("trees", "objects")]
-    before = {path for cache in caches for path in cache.iterdir()}
     yield folder
-    for path in {path for cache in caches for path in cache.iterdir()} - before:
-        shutil.rmtree(path, ignore_errors=True)
+    forget(folder)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from labrun import Ran, run_lab
+from own_tree import forget
 
-from lab import files, proc
+from lab import proc
 from lab.kernel.sources import parse_source
 from lab.kernel.trees import checked_out
 from lab.results.models import Conclusion, Outcome
@@ -68,11 +69,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     tree.git("init", "-q")
     tree.git("add", "-A", "-f")
     tree.git("commit", "-q", "-m", "base")
-    caches = [files.cache_dir(name) for name in ("trees", "objects")]
-    before = {path for cache in caches for path in cache.iterdir()}
     yield folder
-    for path in {path for cache in caches for path in cache.iterdir()} - before:
-        shutil.rmtree(path, ignore_errors=True)
+    forget(folder)
 
 
 @pytest.fixture
