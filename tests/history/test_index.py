@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from past_nights import BOOT, OOPS, SPARSE, TOUCH, Had, Version, cell, night
 
 from lab.errors import InfraError
-from lab.history import schema
+from lab.history import refreshing, schema
 from lab.history.index import Index
 from lab.history.passed_over import for_terminal, sentence
 from lab.history.reading import read_run
@@ -43,10 +43,10 @@ def folders(runs: Path) -> list[RunFolder]:
 
 
 def aged(runs: Path) -> None:
-    """As if nothing had been written in the last second."""
+    """As if nothing had been written in the last hour."""
     for path in [*runs.glob("*/run.json"), *runs.glob("*/night.json"), *runs.glob("*/trials")]:
         about = path.stat()
-        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns - 5_000_000_000))
+        os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns - 3_600_000_000_000))
 
 
 def told(index: Index) -> list[object]:
@@ -206,8 +206,9 @@ def test_refresh_reads_only_what_changed(runs, index):
     assert len(index.cells(changing.path.name)) == 2
 
 
-def test_what_changed_a_moment_ago_is_read_again(runs, index):
+def test_what_changed_a_moment_ago_is_read_again(runs, index, monkeypatch):
     """Within one tick of the clock a folder may change without a new time."""
+    monkeypatch.setattr(refreshing, "RACY_SECONDS", 600.0)
     night(runs, 1, [Had()])
     assert len(index.refresh(folders(runs)).added) == 1
     assert len(index.refresh(folders(runs)).added) == 1

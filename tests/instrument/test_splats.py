@@ -121,9 +121,9 @@ def test_a_flood_of_warnings_cannot_hide_the_panic():
 )
 def test_work_is_linear(piece):
     """No console takes long: 4 MiB of the worst lines in a few seconds, hence 64 MiB in bounded time."""
-    started = time.monotonic()
+    started = time.thread_time()
     scan((piece * ((4 << 20) // len(piece) + 1))[: 4 << 20])
-    assert time.monotonic() - started < 6
+    assert time.thread_time() - started < 6
 
 
 def test_the_sieve_lets_every_pattern_through():

@@ -4,6 +4,6 @@ state folder (runs, dry runs) that belongs to the test."""
 
 from __future__ import annotations
 
-from labrun import lab, state
+from labrun import lab, state, two_processors
 
-__all__ = ["lab", "state"]
+__all__ = ["lab", "state", "two_processors"]

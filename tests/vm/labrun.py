@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +98,15 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "state"
     monkeypatch.setenv("LAB_STATE", str(folder))
     return folder
+
+
+@pytest.fixture
+def two_processors() -> Iterator[None]:
+    """Two guests at most at a time, however many this host has room for."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(usable)[:2]))
+    yield
+    os.sched_setaffinity(0, usable)
 
 
 @pytest.fixture

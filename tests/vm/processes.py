@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import os
 import re
 import signal
@@ -84,14 +85,23 @@ class Running:
     def until(self, happened: Callable[[], bool], what: str) -> None:
         """Wait for a moment of its life."""
         end = time.monotonic() + PATIENCE
-        while not happened():
-            assert self.process.poll() is None, f"it ended before {what}: {self.progress}"
+        while True:
+            gone = self.process.poll() is not None  # asked first: what happens last happens before its end
+            if happened():
+                return
+            assert not gone, f"it ended before {what}: {self.progress}"
             assert time.monotonic() < end, f"{what} did not come: {self.progress}"
             time.sleep(0.005)
 
     def until_runs(self, *names: str) -> None:
         """Wait until it runs a program of one of these names (as the kernel shows them: 15 characters)."""
         self.until(lambda: bool(self.names() & set(names)), f"a process {' or '.join(names)}")
+
+    def consoles(self) -> Iterator[bytes]:
+        """What the guests that run now have said."""
+        for path in self.state.glob("runs/latest/trials/.*/console.log"):
+            with contextlib.suppress(FileNotFoundError):  # its trial ends in this moment
+                yield path.read_bytes()
 
     def finished_trials(self) -> dict[str, int]:
         """When each trial that has ended was written, by key."""
@@ -122,7 +132,8 @@ class Running:
             path
             for root in (self.cache, self.state)
             for pattern in ("*/.*", "*/*/.*", "*/*/*/.*")
-            for path in root.glob(pattern)
+            # Path.glob() breaks off where another lab's half-made folder goes in this moment.
+            for path in map(root.joinpath, glob.glob(pattern, root_dir=root))  # noqa: PTH207
             if re.fullmatch(rf"\..+\.{self.process.pid}\.[^.]*", path.name)
         ]
         temporary = {
@@ -135,7 +146,12 @@ class Running:
 
 @contextlib.contextmanager
 def started(
-    *words: str | Path, folder: Path, state: Path, cache: Path | None = None, **environment: str
+    *words: str | Path,
+    folder: Path,
+    state: Path,
+    cache: Path | None = None,
+    program: tuple[str, ...] = ("-m", "lab"),
+    **environment: str,
 ) -> Iterator[Running]:
     """Start `lab WORDS`; at the end of the block it and all that it started is dead in any case."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +170,7 @@ def started(
     shared_memory = _shared_memory()
     before = {process.pid for process in descendants(os.getpid())}
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as errors:
-        argv = [sys.executable, "-m", "lab", *map(str, words)]
+        argv = [sys.executable, *program, *map(str, words)]
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=env)
     running = Running(process, folder, before, state, cache, shared_memory)
     try:

@@ -20,6 +20,8 @@ from lab.results.runfolder import RunFolder
 from lab.spec.catalog import Catalog
 from lab.workflow.campaigns import Options, conclude, new_record, run_trials
 
+pytestmark = pytest.mark.usefixtures("two_processors")
+
 HALT = bytes.fromhex("f4 ebfd")
 """hlt; jmp to it: with interrupts off, for ever."""
 

@@ -86,6 +86,7 @@ def test_a_budget_leaves_the_rest_for_a_resumed_night(lab: Lab, matrix: Path) ->
     assert {trial.key: trial.started for trial in resumed.trials if trial.key in early} == early
 
 
+@pytest.mark.usefixtures("two_processors")
 def test_kernels_that_cannot_be_had_or_do_not_boot_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

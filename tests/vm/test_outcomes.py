@@ -141,11 +141,10 @@ def test_planted_defects_are_seen(lab: Lab) -> None:
 def kill_guest(lab: Running, attempt: int) -> None:
     """Wait for the ready marker of this attempt's guest, and end its QEMU with SIGKILL."""
 
-    def ready() -> list[Path]:
-        consoles = lab.state.glob("runs/latest/trials/.*/console.log")
-        return [path for path in consoles if re.search(rb"LAB-READY \S+ [0-9.]+\r?\n", path.read_bytes())]
+    def ready() -> bool:
+        return any(re.search(rb"LAB-READY \S+ [0-9.]+\r?\n", console) for console in lab.consoles())
 
-    lab.until(lambda: bool(ready()), f"a ready guest in attempt {attempt}")
+    lab.until(ready, f"a ready guest in attempt {attempt}")
     (qemu,) = [one for one in descendants(lab.process.pid) if one.name.startswith("qemu-system")]
     os.kill(qemu.pid, signal.SIGKILL)
     lab.until(lambda: not ready(), f"the end of attempt {attempt}")

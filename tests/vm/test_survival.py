@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,22 @@ from lab import files
 
 SERIES = files.shipped("testcases") / "prefault/series/pmd-size.mbox"
 CASE = "prefault/sparse-touch"
+STAY = Path(__file__).parent / "workloads/stay.yaml"
+"""A guest of it runs until it is ended, however late a test looks."""
+
+HELD = """
+import time
+from lab.cli.main import main
+from lab.workflow import campaigns
+
+def held(run):
+    (run.path / "reporting").touch()
+    time.sleep(600)
+
+campaigns.write_reports = held
+main()
+"""
+"""A lab that stands where it would write its report."""
 
 Moment = Callable[[Running], None]
 
@@ -25,11 +42,7 @@ def _booting(lab: Running) -> None:
 
 
 def _running(lab: Running) -> None:
-    def ready() -> bool:
-        consoles = lab.state.glob("runs/latest/trials/.*/console.log")
-        return any(b"LAB-READY" in path.read_bytes() for path in consoles)
-
-    lab.until(ready, "a ready guest")
+    lab.until(lambda: any(b"LAB-READY" in console for console in lab.consoles()), "a ready guest")
 
 
 def _between(lab: Running) -> None:
@@ -37,27 +50,29 @@ def _between(lab: Running) -> None:
 
 
 def _reporting(lab: Running) -> None:
-    lab.until(lambda: len(lab.finished_trials()) == 4, "the last result")
+    lab.until(lambda: any(lab.state.glob("runs/latest/reporting")), "the report")
+    assert len(lab.finished_trials()) == 4
 
 
-@pytest.fixture
-def lab(tmp_path: Path, state: Path) -> Iterator[Running]:
+def validate(folder: Path, state: Path, *, held: bool = False) -> AbstractContextManager[Running]:
     """`lab validate` with four trials, two at a time."""
+    program = ("-c", HELD) if held else ("-m", "lab")
     words = ("validate", "--trials", "2", SERIES, CASE)
-    with started(*words, folder=tmp_path / "first", state=state) as running:
-        yield running
+    return started(*words, folder=folder, state=state, program=program)
 
 
 @pytest.mark.parametrize("moment", [_booting, _running])
-def test_a_guest_does_not_outlive_its_lab(lab: Running, moment: Moment) -> None:
+def test_a_guest_does_not_outlive_its_lab(tmp_path: Path, state: Path, moment: Moment) -> None:
     """SIGTERM ends lab with 130 and takes the guests along; the run folder tells how to go on."""
-    moment(lab)
-    lab.send(signal.SIGTERM)
-    assert lab.ended(seconds=5) == 130
-    lab.assert_nothing_runs(seconds=2)
-    assert lab.unfinished() == []
-    assert "0 of 4 trials are kept" in lab.progress
-    assert lab.run.read().interrupted
+    words = ("validate", "--trials", "2", SERIES, STAY)
+    with started(*words, folder=tmp_path / "first", state=state) as lab:
+        moment(lab)
+        lab.send(signal.SIGTERM)
+        assert lab.ended(seconds=5) == 130
+        lab.assert_nothing_runs(seconds=2)
+        assert lab.unfinished() == []
+        assert "0 of 4 trials are kept" in lab.progress
+        assert lab.run.read().interrupted
 
 
 @pytest.mark.parametrize(
@@ -65,13 +80,14 @@ def test_a_guest_does_not_outlive_its_lab(lab: Running, moment: Moment) -> None:
     [(_between, signal.SIGINT), (_between, signal.SIGKILL), (_reporting, signal.SIGKILL)],
 )
 def test_a_run_that_was_stopped_goes_on_where_it_stopped(
-    lab: Running, state: Path, moment: Moment, number: signal.Signals
+    tmp_path: Path, state: Path, moment: Moment, number: signal.Signals
 ) -> None:
     """Nothing lives on, finished trials stay as they are, and --resume comes to the series' known verdict."""
-    moment(lab)
-    lab.send(number)
-    code = lab.ended(seconds=5)
-    lab.assert_nothing_runs(seconds=2)
+    with validate(tmp_path / "first", state, held=moment is _reporting) as lab:
+        moment(lab)
+        lab.send(number)
+        code = lab.ended(seconds=5)
+        lab.assert_nothing_runs(seconds=2)
     kept = lab.finished_trials()
     if number is signal.SIGKILL:
         assert code == -signal.SIGKILL
@@ -137,7 +153,7 @@ def test_stopping_while_something_is_made_leaves_nothing_half_made(
 
 def test_a_second_signal_ends_at_once(tmp_path: Path, state: Path) -> None:
     """Who presses ^C twice does not wait for anything, and still nothing lives on."""
-    with started("run", CASE, folder=tmp_path / "lab", state=state) as lab:
+    with started("run", STAY, folder=tmp_path / "lab", state=state) as lab:
         _running(lab)
         lab.send(signal.SIGINT)
         lab.send(signal.SIGTERM)

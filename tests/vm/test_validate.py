@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from labrun import Lab, Ran
 
 from lab.results.models import Conclusion, Outcome, Trial
@@ -76,6 +77,7 @@ def test_module_that_does_not_load_fails(lab: Lab) -> None:
     assert patched.stage == ran.verdict.stage == "boot"
 
 
+@pytest.mark.usefixtures("two_processors")
 def test_kernel_that_does_not_boot_is_told_once(lab: Lab) -> None:
     """A patched kernel that panics while booting is CRASH once, and SKIP in its other trials."""
     cases = ("smoke/boot", FIRST_TOUCH, "prefault/misaligned", "prefault/second-touch")
