@@ -26,7 +26,8 @@ class Yardstick:
     words: str  # for the report
     outcome: Outcome | None = None  # a boot that ends as the bad end does
     stage: str = ""  # "boot", "scan" or another
-    signature: str = ""
+    signature: str = ""  # the user's words, in whatever the kernel complains of
+    complaint: str = ""  # the whole title of the bad end's complaint
     metric: str = ""
     threshold: float | None = None
     above: bool = True  # is the bad side of the threshold the one above it?
@@ -58,6 +59,8 @@ class Yardstick:
         return "bad" if beyond else "good", str(seen.outcome)
 
     def _is_it(self, seen: Seen) -> bool:
+        if self.complaint:
+            return self.complaint in seen.complaints
         if self.signature:
             return has_signature(seen, self.signature)
         return seen.outcome is self.outcome and _where(seen) == self.stage
@@ -106,7 +109,7 @@ def yardstick(question: Question, ends: Ends, better: str = "lower") -> Yardstic
     first = broken[0]
     if first.complaints and (first.outcome is Outcome.CRASH or first.stage == "scan"):
         title = first.complaints[0]
-        return Yardstick(f'"{title}" in the kernel log', signature=title)
+        return Yardstick(f'"{title}" in the kernel log', complaint=title)
     where = " at boot" if first.stage == "boot" else ""
     return Yardstick(f"the case ends in {first.outcome}{where}", outcome=first.outcome, stage=_where(first))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter, ValidationError
 
 from lab.errors import UserError
-from lab.results.bisect import BisectRecord, Event, Node, Question, Row
+from lab.results.bisect import BisectRecord, Event, Node, Question, Row, Seen
 
 MAX_LOG = 64 << 20
 """Characters of a log that are read."""
@@ -51,6 +51,17 @@ def parse_log(text: str, *, name: str) -> tuple[BisectRecord | None, list[Event]
                 hint="lab bisect --replay takes RUN, or the file bisect.log of one",
             ) from error
     return record, events
+
+
+def check_conditions(events: Sequence[Event], new: Seen, *, name: str) -> None:
+    """UserError if a boot does not go with the earlier ones: of an edited case, on an edited machine or under
+    another QEMU, it would be held against them as proof."""
+    known = {event.conditions for event in events if isinstance(event, Seen)} - {""}
+    if new.conditions and known - {new.conditions}:
+        raise UserError(
+            f"the case, its machine or QEMU is not what it was in earlier boots of {name}",
+            hint="begin a new search, without --resume or --replay",
+        )
 
 
 def git_log(question: Question, nodes: Sequence[Node], rows: Sequence[Row], culprit: int | None) -> str:

@@ -51,7 +51,7 @@ def _explaining(found: Sequence[Expectation], trial: Trial) -> Expectation | Non
     failed = [check.name for check in trial.checks if check.result == "not ok"]
     by_check = {one.check: one for one in found}
     # A crash, a splat or a broken report is no failed check, whichever checks failed beside it.
-    if trial.outcome is not Outcome.FAIL or trial.splats or not failed:
+    if trial.outcome is not Outcome.FAIL or trial.stage == "collect" or trial.splats or not failed:
         return None
     return by_check[failed[0]] if all(name in by_check for name in failed) else None
 

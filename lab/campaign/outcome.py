@@ -16,6 +16,9 @@ from lab.results.models import Check, Outcome, Splat
 SKIP_STATUS = 4
 """The exit status by which a kselftest says that it could not run here."""
 
+KSELFTEST = range(5)
+"""Exit statuses of a kselftest that came to its end: pass, fail, expected failure, unexpected pass, skip."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -37,6 +40,7 @@ class Seen:
     problems: Sequence[str]  # of the KTAP report
     expects_report: bool  # False: the case only boots
     where: str = ""  # what the CPU did when a deadline passed
+    console_cut: bool = False  # it said more than is kept, and so more than was scanned
     nested: bool = False  # its KVM is that of a processor that QEMU emulates
 
 
@@ -49,6 +53,8 @@ def judge_trial(seen: Seen) -> tuple[Outcome, str, str]:
         more = f" and {len(seen.splats) - 1} more" if len(seen.splats) > 1 else ""
         first = seen.splats[0]
         return Outcome.FAIL, "scan", f"kernel log: {first.title} (console.log line {first.line}){more}"
+    if seen.console_cut:
+        return Outcome.ERROR, "scan", "the console is longer than what is kept: its end was not looked at"
     return Outcome.PASS, "done", ""
 
 
@@ -100,9 +106,14 @@ def _report(seen: Seen) -> tuple[Outcome, str, str] | None:
     bad = [check for check in seen.checks if check.result == "not ok"]
     if bad:
         detail = f": {bad[0].detail}" if bad[0].detail else ""
-        return Outcome.FAIL, "run", f"check failed: {bad[0].name}{detail}"
+        reason, beside = f"check failed: {bad[0].name}{detail}", _beside_checks(seen)
+        # Another stage: an expectation of the check must not explain what else went wrong.
+        return (Outcome.FAIL, "collect", f"{reason}; {beside}") if beside else (Outcome.FAIL, "run", reason)
     skipped = [check for check in seen.checks if check.result == "skip"]
-    if seen.exit_status == SKIP_STATUS:
+    nothing_ran = bool(skipped) and len(skipped) == len(seen.checks) and seen.exit_status == 0
+    if seen.exit_status == SKIP_STATUS or nothing_ran:
+        if seen.splats:
+            return None  # a driver that warns and leaves no card is no reason to skip
         why = skipped[0].detail or skipped[0].name if skipped else "the workload says that it cannot run here"
         return Outcome.SKIP, "run", why
     if seen.exit_status is None:
@@ -114,3 +125,12 @@ def _report(seen: Seen) -> tuple[Outcome, str, str] | None:
     if not seen.checks:
         return Outcome.FAIL, "run", "the workload reported no KTAP result, so it has shown nothing"
     return None
+
+
+def _beside_checks(seen: Seen) -> str:
+    """What went wrong beside a check that failed; "" if nothing."""
+    if seen.exit_status is None:
+        return "the guest reported no exit status"
+    if seen.exit_status not in KSELFTEST:
+        return f"the workload ended with status {seen.exit_status}"
+    return f"the workload's report is broken: {seen.problems[0]}" if seen.problems else ""

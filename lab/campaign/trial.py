@@ -23,6 +23,7 @@ from lab.guest.guest import Boot, End, Guest, booted
 from lab.guest.pinning import pin
 from lab.guest.prepare import Bench, Extras, prepare_boot
 from lab.guest.spans import SpanCounter
+from lab.guest.streams import MAX_CONSOLE
 from lab.host import cpus, host_cpu, host_kernel
 from lab.image.initramfs import Job
 from lab.instrument.splats import fatal, scan
@@ -224,6 +225,7 @@ def _observed(
         problems=(*_cut_report(reader.notes), *parsed.problems),
         expects_report=work.program is not None,
         where=where,
+        console_cut=guest.streams.console_bytes > MAX_CONSOLE,
         nested=work.nested,
     )
     outcome, stage, reason = judge_trial(seen)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import statistics
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from lab.compare.boots import compare_boots
 from lab.compare.pairs import BASE, PATCHED, Cell, cells
 from lab.compare.ranges import Finding, compare_ranges, relative
 from lab.results.models import Clock, Comparison, Decision, Measurement, MetricRecord, RunRecord, Trial
+
+PAIR_SECONDS = 3600.0
+"""Boots of base and patched that began further apart are no pair. In a run they follow each other at once; a
+run that was gone on with the next day has one on each side of the pause."""
 
 
 class _CannotJudge(Exception):
@@ -107,8 +112,8 @@ def _numbers(cell: Cell, name: str, unit: str) -> _Numbers:
 
     Raises _CannotJudge if a side has none, or has one that cannot be true.
     """
-    base = {t.repeat: m for t in cell.passed(BASE) if (m := t.value(name))}
-    patched = {t.repeat: m for t in cell.passed(PATCHED) if (m := t.value(name))}
+    trials = [{t.repeat: t for t in cell.passed(role)} for role in (BASE, PATCHED)]
+    base, patched = ({r: m for r, t in side.items() if (m := t.value(name))} for side in trials)
     if not base and not patched:
         raise _CannotJudge(Decision.NOT_JUDGED, "n/a: neither kernel gave this number")
     for role, side in ((BASE, base), (PATCHED, patched)):
@@ -123,8 +128,23 @@ def _numbers(cell: Cell, name: str, unit: str) -> _Numbers:
         clock=clocks.pop(),
         base=tuple(m.value for m in base.values()),
         patched=tuple(m.value for m in patched.values()),
-        pairs=tuple((base[r].value, patched[r].value) for r in base if r in patched),
+        pairs=tuple(
+            (base[r].value, patched[r].value)
+            for r in base
+            if r in patched and _next_to_each_other(*(side[r] for side in trials))
+        ),
     )
+
+
+def _next_to_each_other(one: Trial, other: Trial) -> bool:
+    """Was the host still the same, as far as the time between the two tells? Not after a pause of the run."""
+    if not one.started or not other.started:
+        return True
+    try:
+        begun = [datetime.datetime.fromisoformat(trial.started).timestamp() for trial in (one, other)]
+    except ValueError:
+        return False
+    return abs(begun[0] - begun[1]) <= PAIR_SECONDS
 
 
 def _check(measurement: Measurement, role: str, unit: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lab.results.conditions import guest_of
 from lab.results.models import Clock, Outcome, RunRecord, Trial
 
 BASE, PATCHED = "base", "patched"
@@ -34,8 +35,9 @@ class Cell:
 
     @property
     def as_expected(self) -> bool:
-        """Both sides failed in ways that are known limitations of the kernel."""
-        return all(side and all(t.as_expected for t in side) for side in (self.base, self.patched))
+        """Both sides failed, the patched one in no other way, as is known of the kernel."""
+        known = all(side and all(t.as_expected for t in side) for side in (self.base, self.patched))
+        return known and self.outcomes(PATCHED) <= self.outcomes(BASE)
 
     @property
     def mended(self) -> bool:
@@ -50,12 +52,23 @@ class Cell:
         """The boots of one side whose numbers may be judged."""
         return tuple(trial for trial in self.side(role) if trial.outcome is Outcome.PASS)
 
+    def one_sided(self) -> str:
+        """How it stands against nothing, as where two runs have planned it on different clocks; "" if not."""
+        if bool(self.base) == bool(self.patched):
+            return ""
+        ran, other = (BASE, PATCHED) if self.base else (PATCHED, BASE)
+        ends = ", ".join(sorted(self.outcomes(ran)))
+        where = f"{self.case} on {self.machine}"
+        return f"{where}: on the {self.clock} clock it ran on {ran} ({ends}) and not on {other}"
+
     def why_incomparable(self) -> str:
         """Why numbers of the two sides must not be held against each other; "" if they may."""
         for role in (BASE, PATCHED):
             if not self.passed(role):
                 ends = sorted(str(outcome) for outcome in self.outcomes(role))
                 return f"{role}: " + (", ".join(ends) if ends else "was not run")
+            if len({trial.kernel for trial in self.passed(role)}) > 1:
+                return f"{role}: not all boots were of the same kernel"
         return _different_conditions(self.passed(BASE) + self.passed(PATCHED), self.clock)
 
 
@@ -98,10 +111,12 @@ def newest_attempts(trials: Iterable[Trial]) -> list[Trial]:
 def _different_conditions(trials: tuple[Trial, ...], clock: Clock) -> str:
     """Name the first condition beside the kernel that was not the same for all; "" if none.
 
-    A resumed run may meet a newer QEMU or an edited case: its numbers then have two possible causes.
+    A resumed run may meet a newer QEMU, an edited case or machine: its numbers then have two possible causes.
     """
     if len({trial.case_digest for trial in trials}) > 1:
         return "the case was edited between the trials"
+    if len({guest_of(trial.environment) for trial in trials if trial.environment is not None}) > 1:
+        return "the guest's machine or its command line was not the same for all trials"
     fields = ["accelerator", "nesting", "traced", "qemu_version", "memory_backing"]
     if clock is Clock.REAL:
         fields += ["host", "host_kernel", "host_cpu"]

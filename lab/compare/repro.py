@@ -91,7 +91,9 @@ def _look(
         return Seen(kernel, side, None, words, f"{head}: {words}: {trial.reason}", trial)
     looks = [(sign, *_shows(sign, trial)) for sign in signs]
     wrong = [(short, f"{long}; wanted: {_wanted(sign)}") for sign, holds, short, long in looks if not holds]
-    if wrong and trial.stage == "boot":  # whatever else it is, it is not what the case looks at
+    dead = trial.outcome in (Outcome.CRASH, Outcome.TIMEOUT) and any(not sign.seen for sign in signs)
+    # Whatever else it is, it is not what the case looks at; and what did not come up complains of nothing.
+    if trial.stage == "boot" and (wrong or dead):
         words = f"{trial.outcome} in boot"
         return Seen(kernel, side, None, words, f"{head}: {words}: {trial.reason}", trial)
     words = "; ".join(dict.fromkeys(short for _, _, short, _ in looks))

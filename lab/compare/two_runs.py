@@ -27,16 +27,22 @@ def as_pair(
     shared = {(p.case, p.machine) for p in base.plan} & {(p.case, p.machine) for p in patched.plan}
     if not shared:
         raise UserError(f"runs {base.id} and {patched.id} have no case on the same machine in common")
+    # No boot of one run ran next to one of the other: none is the other's pair.
+    apart = max(planned.repeat for planned in base.plan)
     plan, trials = [], []
     for role, record, found in ((BASE, base, base_trials), (PATCHED, patched, patched_trials)):
-        renamed = {"role": role}
+        later = apart if role == PATCHED else 0
         plan += [
-            planned.model_copy(update=renamed | {"key": f"{role}/{planned.key}"})
+            planned.model_copy(
+                update={"role": role, "key": f"{role}/{planned.key}", "repeat": planned.repeat + later}
+            )
             for planned in record.plan
             if (planned.case, planned.machine) in shared
         ]
         trials += [
-            trial.model_copy(update=renamed | {"key": f"{role}/{trial.key}"})
+            trial.model_copy(
+                update={"role": role, "key": f"{role}/{trial.key}", "repeat": trial.repeat + later}
+            )
             for trial in found
             if (trial.case, trial.machine) in shared
         ]

@@ -199,6 +199,8 @@ def _holes(
     blamed: list[Trial] = []
     for cell in grid:
         at_fault, sentence = _hole(cell)
+        if not sentence and not missing:
+            sentence = cell.one_sided()
         if sentence:
             early.append(sentence)
             blamed += at_fault

@@ -15,8 +15,8 @@ FACTOR = 2.0
 def amount(value: float | None) -> str:
     """22,012 or 0.75 or 1.2e+18; None is a number the kernel could not give: "n/a".
 
-    >>> amount(348120.0), amount(0.75), amount(1234.5), amount(None)
-    ('348,120', '0.75', '1,234.5', 'n/a')
+    >>> amount(348120.0), amount(0.75), amount(999.5), amount(None)
+    ('348,120', '0.75', '999.5', 'n/a')
     """
     if value is None or not math.isfinite(value):
         return "n/a"
@@ -24,7 +24,7 @@ def amount(value: float | None) -> str:
         return f"{value:.3g}"
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def percent(fraction: float) -> str:

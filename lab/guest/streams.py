@@ -135,7 +135,7 @@ class Streams:
         self.console_bytes += len(piece)
         self._tail += piece
         del self._tail[:-TAIL]
-        if room > 0 and self.disk_error is None:
+        if room >= 0 and self.disk_error is None:
             try:
                 self._log.write(piece[:room])
                 if len(piece) > room:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab import files, log
 from lab.errors import InfraError
 
-VERSION = 2
+VERSION = 3
 """To be raised with any change of the tables or of what reading.py takes from a run folder."""
 
 BUSY_SECONDS = 30.0

@@ -127,6 +127,8 @@ def spans_of(snapshots: Sequence[Snapshot], report: str) -> Counted:
     names = _SPAN.findall(report)
     if not snapshots and not names:
         return Counted(notes=("exits: the workload announced no span",))
+    if len(set(names)) < len(names):
+        return Counted(notes=("exits: n/a: two spans have one name",))
     if len(snapshots) != 2 * (EMPTY_SPANS + len(names)):
         return Counted(
             notes=(

@@ -114,8 +114,15 @@ def _check(check: Check | None, column: ToldColumn, trial: Trial) -> str:
     if check is None:
         return "n/a" if trial.outcome is Outcome.PASS else _ending(trial)
     if check.result == "ok":
-        return (_words(check.detail) or "ok") if column.show == "detail" else "ok"
+        shown = (_words(check.detail) or "ok") if column.show == "detail" else "ok"
+        # Another check that failed has a cell of its own; a complaint or a broken end is told nowhere else.
+        told = trial.outcome is Outcome.PASS or (trial.stage == "run" and _some_check_failed(trial))
+        return shown if told else f"{shown} ({_ending(trial)})"
     return ": ".join(filter(None, [check.result.replace("skip", "SKIP"), _words(check.detail)]))
+
+
+def _some_check_failed(trial: Trial) -> bool:
+    return any(check.result == "not ok" for check in trial.checks)
 
 
 def _ending(trial: Trial) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import StringConstraints, model_validator
 
+from lab.results.conditions import conditions_digest
 from lab.results.models import Clock, Outcome, Record, Subject, Trial
 from lab.results.runfolder import RunFolder, read_record, write_record
 
@@ -82,6 +83,7 @@ class Seen(Record):
     unit: str = ""
     clock: Clock = Clock.VIRTUAL  # that the trial really ran on
     exact: bool = True  # another boot would be the same boot
+    conditions: str = ""  # conditions_digest() of the trial
 
 
 class Skipped(Record):
@@ -199,5 +201,7 @@ def seen_of(trial: Trial, metric: str) -> Seen:
         value=measured.value if measured else None,
         unit=measured.unit if measured else "",
         clock=clock,
-        exact=ran_on is Clock.VIRTUAL,
+        # A deadline is of the host's time: a boot that missed it may have been held up by the host.
+        exact=ran_on is Clock.VIRTUAL and trial.outcome is not Outcome.TIMEOUT,
+        conditions=conditions_digest(trial),
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from lab import log
 from lab.bisect.history import History
 from lab.bisect.judge import Ends, Yardstick, is_void, yardstick
-from lab.bisect.log import event_line, head_line, parse_log
+from lab.bisect.log import check_conditions, event_line, head_line, parse_log
 from lab.bisect.noisy import Posterior
 from lab.bisect.search import Costs, Search
 from lab.campaign.execute import run_campaign
@@ -70,7 +70,9 @@ class Bisecting:
         return events
 
     def note(self, event: Event) -> None:
-        """Keep what was learned; on the disk when this returns."""
+        """Keep what was learned; on the disk when this returns. UserError if it does not go with the rest."""
+        if isinstance(event, Seen):
+            check_conditions(self.events, event, name=self.run.path.name)
         with (self.run.path / LOG_NAME).open("a") as out:
             out.write(event_line(event))
             out.flush()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lab.compare.compare import compare
+from lab.compare.debug import refuse_times
 from lab.compare.two_runs import as_pair
 from lab.compare.verdict import judge, same_bytes
 from lab.errors import UserError
@@ -28,7 +29,8 @@ def _across(base: RunFolder, patched: RunFolder) -> Findings:
     before, after = examine(base), examine(patched)
     record, trials = as_pair(before.record, before.trials, after.record, after.trials)
     kernels = before.kernels | after.kernels
-    comparisons = compare(record, trials)
+    ran = [kernels[one] for one in record.kernels.values() if one in kernels]
+    comparisons = refuse_times(compare(record, trials), ran)
     same = same_bytes(*(kernels.get(record.kernels.get(role, "")) for role in ("base", "patched")))
     return Findings(
         run=base,

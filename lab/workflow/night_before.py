@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import lab
+from lab.campaign.expected import skip_expected, with_expectation
 from lab.errors import InfraError
 from lab.kernel.kernel import Kernel
 from lab.results.models import Outcome, PlannedTrial, RunRecord, Subject, Trial
 from lab.results.night import WORKFLOW
 from lab.results.runfolder import RunFolder, all_runs
+from lab.spec.expectations import Expectations
 from lab.spec.models import Case
 from lab.workflow.night_kernels import subject_key
 
 MAX_NIGHTS = 30
 """How many earlier nights are looked at."""
+
+_SKIPPED = re.compile(r"\(\S*skips\.txt:\d+\)$")
+"""What the reason of a SKIP that was expected ends in."""
 
 Place = tuple[tuple[str, str, str], str, str, str, int]
 """Kernel as asked for, case, machine, clock, repeat: the same boot in every night."""
@@ -48,8 +54,10 @@ def unchanged(
     kernels: Mapping[str, Kernel],
     cases: Mapping[str, Case],
     qemu: str,
+    known: Expectations,
 ) -> dict[str, Standing]:
-    """By key, the planned trials whose newest result is of the same kernel, case, lab and `qemu` (banner)."""
+    """By key, the planned trials whose newest result is of the same kernel, case, timeout, lab and `qemu`
+    (banner), and no other today by what is `known`."""
     subjects = run.read().subjects
     waiting = {_place(subjects[one.role], one): one for one in todo if one.role in kernels}
     found: dict[str, Standing] = {}
@@ -61,9 +69,28 @@ def unchanged(
             planned = waiting.pop(_place(subject, trial), None) if subject is not None else None
             if planned is None:
                 continue
-            if _stands(trial, record, kernels[planned.role], cases[planned.case], qemu):
+            kernel, case = kernels[planned.role], cases[planned.case]
+            if (
+                _stands(trial, record, kernel, case, qemu)
+                and _timeout(record, trial.key) == planned.timeout
+                and _as_expected_today(trial, known, kernel)
+            ):
                 found[planned.key] = Standing(folder.path.name, trial)
     return found
+
+
+def _timeout(record: RunRecord, key: str) -> float | None:
+    return next((one.timeout for one in record.plan if one.key == key), None)
+
+
+def _as_expected_today(trial: Trial, known: Expectations, kernel: Kernel) -> bool:
+    """Do today's expectations say of it what those of its night said?"""
+    version = kernel.record.version
+    skip = skip_expected(known, trial.case, trial.machine, version)
+    if skip or (trial.outcome is Outcome.SKIP and _SKIPPED.search(trial.reason)):
+        return trial.reason == skip
+    bare = trial.model_copy(update={"expected": None})
+    return with_expectation(known, bare, version).broken == trial.broken
 
 
 def _place(subject: Subject, one: PlannedTrial | Trial) -> Place:

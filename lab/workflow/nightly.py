@@ -130,7 +130,7 @@ def _standing(
         return {}
     catalog, kept = Catalog.load(), run.read().cases
     cases = {name: find_case(catalog, name, kept[name]) for name in dict.fromkeys(one.case for one in todo)}
-    return unchanged(run, todo, kernels.ready, cases, bench.qemu.banner)
+    return unchanged(run, todo, kernels.ready, cases, bench.qemu.banner, catalog.expectations)
 
 
 def _before_trials(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.bisect.log import event_line, git_log, head_line, parse_log
+from lab.bisect.log import check_conditions, event_line, git_log, head_line, parse_log
 from lab.bisect.topics import about
 from lab.errors import UserError
 from lab.results.bisect import BisectRecord, Node, Question, Row, Same, Seen, Skipped
@@ -114,3 +114,16 @@ def test_entries_that_are_about_a_case() -> None:
     assert about(entries, ["drivers/gpu/drm/ttm/*", "mm/huge_memory.c"]) == ([entries[0], entries[4]], 5)
     assert about(entries, ["virt/kvm/*", "drivers/dma-buf/*"]) == (entries[1:3], 5)
     assert about(entries, [])[0] == [*entries[:3], entries[4]]
+
+
+def test_boots_under_other_conditions_do_not_mix() -> None:
+    """Of an edited case, say. One that did not start a guest, or is of an older log, has none."""
+    one, same, other, unknown = (
+        Seen(role=NODES[0].role, key=key, outcome=Outcome.PASS, conditions=conditions)
+        for key, conditions in (("1", "a"), ("2", "a"), ("3", "b"), ("4", ""))
+    )
+    for new in (same, unknown):
+        check_conditions([unknown, one, *EVENTS], new, name="RUN")
+    check_conditions([unknown], other, name="RUN")
+    with pytest.raises(UserError, match="is not what it was in earlier boots of RUN"):
+        check_conditions([unknown, one], other, name="RUN")

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import pytest
+import stand_ins
 
 from lab.bisect.judge import Ends, check_ends, has_signature, yardstick
 from lab.errors import InfraError, UserError
-from lab.results.bisect import Question, Seen
-from lab.results.models import Clock
+from lab.results.bisect import Question, Seen, seen_of
+from lab.results.models import Clock, Outcome
 
 
 def question(**asked: object) -> Question:
@@ -54,6 +55,44 @@ def test_by_crash_signature() -> None:
         assert stick is not None
         assert [stick.says(one)[0] for one in (PASS, OOPS, OTHER)] == ["good", "bad", "skip"]
     assert has_signature(seen("FAIL", reason="kernel log: WARNING in x"), "warning in X")
+
+
+def test_by_the_whole_complaint() -> None:
+    """The bad end's title in a longer one is another complaint; words of the user's are looked for in any."""
+
+    def warns(title: str) -> Seen:
+        return seen("FAIL", stage="scan", complaints=(title,), reason=f"kernel log: {title}")
+
+    bad, longer = (
+        warns("WARNING in drm_gem_object_release"),
+        warns("WARNING in drm_gem_object_release_handle"),
+    )
+    for asked, says in ((question(), "skip"), (question(signature="object_release"), "bad")):
+        stick = yardstick(asked, ends([PASS], [bad]))
+        assert stick is not None
+        assert [stick.says(one)[0] for one in (bad, longer)] == ["bad", says]
+
+
+def test_what_is_proof() -> None:
+    """A boot on the virtual clock, unless it missed a deadline, which is of the host's time."""
+    ran = stand_ins.environment()
+    assert seen_of(stand_ins.trial(environment=ran), "").exact
+    assert seen_of(stand_ins.trial(outcome=Outcome.CRASH, environment=ran), "").exact
+    assert not seen_of(stand_ins.trial(outcome=Outcome.TIMEOUT, environment=ran), "").exact
+
+
+def test_conditions_of_a_boot() -> None:
+    """Equal for two boots of one case; not for an edited one, another QEMU or another machine."""
+
+    def of(digest: str = "d", **more: object) -> str:
+        argv = ("qemu", "-m", "512M", "-add-fd", "fd=8,set=8", "-append", "quiet lab.nonce=1f")
+        ran = stand_ins.environment(**{"qemu_argv": argv, **more})
+        return seen_of(stand_ins.trial(environment=ran, case_digest=digest), "").conditions
+
+    same = ("qemu", "-m", "512M", "-add-fd", "fd=19,set=19", "-append", "quiet lab.nonce=2e")
+    assert of() == of(qemu_argv=same) != ""
+    assert len({of(), of("e"), of(qemu_version="9"), of(qemu_argv=("qemu", "-m", "4G"))}) == 4
+    assert seen_of(stand_ins.trial(), "").conditions == ""
 
 
 def number(value: float, clock: Clock = Clock.VIRTUAL) -> Seen:

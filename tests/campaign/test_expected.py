@@ -47,6 +47,8 @@ def test_checks_must_all_be_expected() -> None:
     assert with_expectation(fails, trial(Outcome.CRASH, "size"), "6.1").broken
     assert with_expectation(fails, trial(Outcome.FAIL, "size", splats=(SPLAT,)), "6.1").broken
     assert with_expectation(fails, trial(Outcome.FAIL), "6.1").broken
+    beside = trial(Outcome.FAIL, "size").model_copy(update={"stage": "collect"})
+    assert with_expectation(fails, beside, "6.1").broken
 
 
 def test_better_than_expected() -> None:

@@ -197,6 +197,32 @@ def test_real_time_is_paired_by_repeat() -> None:
     assert found.change == pytest.approx(0.05)
 
 
+def test_a_pause_leaves_no_pair() -> None:
+    """Of a run that was gone on with the next day, the boots on both sides of the pause are no pair."""
+    trials = boots([1000.0] * 8, [1050.0] * 8, Clock.REAL)
+    day = {"base": "2026-11-01", "patched": "2026-11-02"}
+
+    def begun(days: dict[str, str]) -> list[Trial]:
+        return [t.model_copy(update={"started": f"{days[t.role]}T10:00:00+00:00"}) for t in trials]
+
+    assert total(begun(day | {"patched": day["base"]})).decision is Decision.WORSE
+    apart = total(begun(day))
+    assert (apart.decision, "ran as a pair" in apart.note) == (Decision.UNDECIDED, True)
+    hostile = [t.model_copy(update={"started": "yesterday"}) for t in trials]
+    assert total(hostile).decision is Decision.UNDECIDED
+
+
+def test_a_side_of_two_kernels() -> None:
+    """A run that was gone on with when `stock` was another one: neither is "the base"."""
+    trials = boots([1000.0] * 2, [1050.0] * 2)
+    mixed = [t.model_copy(update={"kernel": "another"}) if t.number == 1 else t for t in trials]
+    found = total(mixed)
+    assert (found.decision, found.note) == (
+        Decision.UNDECIDED,
+        "base: not all boots were of the same kernel",
+    )
+
+
 def test_zero_time_is_refused() -> None:
     """A time of 0 ns has no ratio to anything."""
     assert total(boots([0.0] * 6, [1.0] * 6, Clock.REAL)).decision is Decision.UNDECIDED

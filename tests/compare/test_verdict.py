@@ -228,12 +228,15 @@ def test_unexpected_pass_is_told() -> None:
 
 
 def test_known_limitation_on_both_kernels() -> None:
-    """A pair: failing as expected on both sides blames nobody, and is no comparison either."""
+    """A pair: failing alike and as expected on both sides blames nobody, and is no comparison either."""
     other = plan(("smoke/boot", "base"), ("smoke/boot", "patched"))
     both = tuple(p.model_copy(update={"number": n}) for n, p in enumerate((*PLAN, *other), 1))
     found = verdict([known(0), known(1), *(trial(p, {}) for p in both[2:])], record(both))
     assert found.verdict is Conclusion.PASS
     assert "1 failed on both as expected" in found.reasons[0]
+    worse = verdict([known(0), known(1, Outcome.CRASH), *(trial(p, {}) for p in both[2:])], record(both))
+    assert worse.verdict is Conclusion.INCONCLUSIVE
+    assert f"{CASE} on qxl: nothing to compare with: FAIL on base" in worse.reasons[0]
     alone = verdict([known(0), known(1)])
     assert alone.verdict is Conclusion.INCONCLUSIVE
     assert alone.reasons[0] == "nothing could be compared"

@@ -75,6 +75,7 @@ class Version:
     series: str = ""
     commit: str = ""
     kconfig: str = ""
+    debug: tuple[str, ...] = ()
 
     @property
     def record(self) -> KernelRecord:
@@ -86,6 +87,7 @@ class Version:
             release=self.version,
             version=self.version,
             commit=self.commit,
+            debug_options=self.debug,
         )
 
 

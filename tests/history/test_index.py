@@ -268,6 +268,15 @@ def test_traced_times_are_no_trend(runs, index):
     assert set(entry.measurements) == {"faults"}
 
 
+def test_times_of_debug_kernels_are_no_trend(runs, index):
+    """What they count is kept."""
+    slow = {"6.12": Version(debug=("KASAN",))}
+    run = night(runs, 1, [Had(numbers={"max": 100, "faults": 4})], versions=slow)
+    index.refresh(folders(runs))
+    (entry,) = index.cells(run.path.name)
+    assert list(entry.measurements) == ["faults"]
+
+
 def test_git_kernels_are_told_by_their_commit(runs, index):
     commit = "a" * 40
     for day, kernel in enumerate(("git:https://example.org/linux.git@for-next", "tree:/src/linux"), 1):

@@ -106,6 +106,13 @@ def test_spans_that_do_not_fit_the_report(report: str) -> None:
     assert "n/a" in counted.notes[0]
 
 
+def test_two_spans_of_one_name() -> None:
+    """Neither is the number of that name."""
+    snapshots = edges(empty={"io": 1}, span={"io": 1, "npf": 4})
+    counted = spans_of([*snapshots, *snapshots[-2:]], "# span touch\n# span touch\n")
+    assert (counted.spans, counted.notes) == ((), ("exits: n/a: two spans have one name",))
+
+
 def test_no_span_at_all() -> None:
     """A workload without spans gives no numbers."""
     assert spans_of([], "ok 1 it # fine\n").notes == ("exits: the workload announced no span",)

@@ -47,6 +47,18 @@ CELLS = [
     (SEEN, checked("ok", ""), "ok"),
     (CONTENT, checked("not ok", "7 of 9"), "not ok: 7 of 9"),
     (CONTENT, checked("skip", "no such ioctl"), "SKIP: no such ioctl"),
+    (
+        CONTENT,
+        checked("ok").model_copy(update={"outcome": Outcome.FAIL, "stage": "scan", "splats": (OOPS,)}),
+        "ok (FAIL: BUG: Oops in ttm_bo_vm_fault)",
+    ),
+    (
+        SEEN,
+        checked("ok").model_copy(
+            update={"outcome": Outcome.FAIL, "stage": "run", "reason": "the workload ended with status 139"}
+        ),
+        "2048 as written (FAIL: the workload ended with status 139)",
+    ),
     (CONTENT, ended(), "n/a"),
     (OUTCOME, ended(), "PASS"),
     (

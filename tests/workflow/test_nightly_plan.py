@@ -18,6 +18,8 @@ from lab.report.write import write_reports
 from lab.results.models import Conclusion, Outcome
 from lab.results.night import NightRecord, NotRun, read_night, write_night
 from lab.results.runfolder import RunFolder
+from lab.spec.expectations import Expectation, Expectations
+from lab.spec.versions import KernelRange
 from lab.workflow.night_before import earlier_nights, unchanged
 from lab.workflow.night_kernels import moved_since
 from lab.workflow.night_preview import duration
@@ -57,19 +59,26 @@ def test_damaged_and_foreign_runs_are_passed_over() -> None:
 
 
 def test_unchanged_needs_the_same_of_everything() -> None:
-    """Kernel, case, lab and QEMU; the newest result counts, and one of the lab's own failures never does."""
+    """Of kernel, case, timeout, lab, QEMU and expectations; the newest result counts, but never an ERROR."""
     first = make_night("20261101T000000Z", outcomes={"smoke/boot": Outcome.FAIL})
     tonight = make_night("20261103T000000Z", run=False)
     plan = tonight.read().plan
 
     def found(**changes: object) -> dict[str, str]:
-        said = {"kernels": kernels(), "cases": CASES, "qemu": qemu()} | changes
+        said = {"kernels": kernels(), "cases": CASES, "qemu": qemu(), "known": Expectations(())} | changes
         return {key: one.run for key, one in unchanged(tonight, plan, **said).items()}  # type: ignore[arg-type]
 
     assert found() == {one.key: first.path.name for one in plan}
     assert found(kernels=kernels("bbbbbbbbbbbb")) == {}
     assert found(qemu="QEMU 99") == {}
     assert found(cases={name: SimpleNamespace(digest="e") for name in CASES}) == {}
+    plan = tuple(one.model_copy(update={"timeout": 300.0}) for one in plan)
+    assert found() == {}
+    plan = tonight.read().plan
+    others = {one.key: first.path.name for one in plan if one.case != "smoke/boot"}
+    for kind in ("fails", "skips"):  # that what broke is expected now, or not to be run, must be seen anew
+        line = Expectation(kind, "smoke/boot", "", "why", KernelRange.parse(">=5.0"), "", f"x/{kind}.txt:1")
+        assert found(known=Expectations((line,))) == others
     newer = make_night("20261102T000000Z", outcomes={"smoke/boot": Outcome.ERROR})
     assert found() == {one.key: newer.path.name for one in plan if one.case != "smoke/boot"}
 
