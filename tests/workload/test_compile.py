@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lab import files, proc
@@ -57,6 +59,34 @@ def test_every_source_counts(sources, touched):
     first = build_workload(folder / "w.c", folder / "include")
     with (folder / touched).open("a") as handle:
         handle.write("\n")
+    assert build_workload(folder / "w.c", folder / "include") != first
+
+
+@pytest.mark.parametrize("name", ["../common/size.h", "size.c", "sub dir/size.h", "../include/sub/$ #.h"])
+def test_what_a_program_is_not_found_again_by_is_refused(sources, name):
+    """Neither the program nor the case's digest would follow a change of a file that is no known header."""
+    folder = sources("a")
+    (folder / "case").mkdir()
+    source, other = folder / "case/w.c", folder / "case" / name
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("#define ANSWER 42\n")
+    source.write_text(SOURCE.replace("lab.h", name))
+    with pytest.raises(UserError, match=rf"w\.c includes .*{re.escape(name)}; if that were edited") as caught:
+        build_workload(source, folder / "include")
+    assert "lie in" in caught.value.hint
+    assert [path for path in files.cache_dir("workloads").iterdir() if path.is_dir()] == []
+
+
+def test_a_known_header_may_be_named_in_any_way(sources):
+    """What counts is the file: by a detour, or by a link beside the source, it is in the key."""
+    folder = sources("a folder")
+    (folder / "real").mkdir()
+    (folder / "real/size.h").write_text("#define SIZE 1\n")
+    (folder / "size.h").symlink_to("real/size.h")
+    (folder / "w.c").write_text(f'#include "../a folder/size.h"\n{SOURCE}')
+    first = build_workload(folder / "w.c", folder / "include")
+    assert proc.run([str(first)], timeout=10).stdout == b"42 ./w.c"
+    (folder / "real/size.h").write_text("#define SIZE 2\n")
     assert build_workload(folder / "w.c", folder / "include") != first
 
 
