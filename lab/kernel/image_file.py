@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lab import files, log, proc
 from lab.errors import UserError
+from lab.kernel.finished import Manifest, intact, write_manifest
 from lab.kernel.kconfig import debug_options
 from lab.kernel.kernel import Kernel, compiler_of, kernel_id
 from lab.kernel.planner import parse_config
@@ -38,16 +39,15 @@ def image_kernel(source: Image) -> Kernel:
     release = _release(source.path)
     modules = _modules(source, release)
     beside = _config(source, release, modules)
-    config_digest = files.sha256_file(beside) if beside else ""
-    key = files.sha256_text(files.sha256_file(source.path), config_digest, files.stamp_tree(modules))
-    # Earlier labs did not unpack what is packed with a program that was not there: their folders are left.
-    folder = files.cache_dir("kernels") / f"image-{files.sha256_text('unpacked', key)[:16]}"
+    key = _key(source.path, beside, modules)
+    folder = files.cache_dir("kernels") / f"image-{key[:16]}"
     with files.locked(folder.with_name(f"{folder.name}.lock"), what=str(source)):
-        if not folder.exists():
+        manifest = intact(folder, Manifest)
+        if manifest is None:
             with log.step(f"copying {source.path}"), files.made_whole(folder) as building:
-                _fill(building, source.path, release, modules, beside)
+                manifest = _fill(building, source.path, release, modules, beside)
     image, config, vmlinux = folder / "bzImage", folder / "config", folder / "vmlinux"
-    image_sha256, config_sha256 = files.sha256_file(image), files.sha256_file(config)
+    image_sha256, config_sha256 = manifest.contents["bzImage"], manifest.contents["config"]
     text = config.read_text(errors="replace")
     record = KernelRecord(
         id=kernel_id(image_sha256, config_sha256, {"modules": key}),
@@ -110,22 +110,41 @@ def _config(source: Image, release: str, modules: Path) -> Path | None:
     return next((path for path in guesses if path.is_file()), None)
 
 
-def _fill(into: Path, image: Path, release: str, modules: Path, config: Path | None) -> None:
+def _key(image: Path, config: Path | None, modules: Path) -> str:
+    """Over contents: packers set the times of files, and a rebuilt module can have the old size."""
+    try:
+        parts = [files.sha256_file(image), files.sha256_file(config) if config else ""]
+        for path in _kept(modules):
+            parts += [str(path.relative_to(modules)), files.sha256_file(path)]
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+    return files.sha256_text(*parts)
+
+
+def _kept(modules: Path) -> list[Path]:
+    found = (Path(folder, name) for folder, _, names in os.walk(modules) for name in names)
+    return sorted(
+        path for path in found if KEPT.fullmatch(path.name) and path.is_file() and not path.is_symlink()
+    )
+
+
+def _fill(into: Path, image: Path, release: str, modules: Path, config: Path | None) -> Manifest:
     shutil.copyfile(image, into / "bzImage")
     extract_vmlinux(into / "bzImage", into / "vmlinux")
     if config is not None:
         shutil.copyfile(config, into / "config")
     else:
         (into / "config").write_bytes(built_in_config(into / "vmlinux"))
-    for folder, _, names in os.walk(modules):
-        below = into / "lib/modules" / release / Path(folder).relative_to(modules)
-        for name in names:
-            path = Path(folder, name)
-            if KEPT.fullmatch(name) and path.is_file() and not path.is_symlink():
-                below.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, below / name)
+    for path in _kept(modules):
+        copy = into / "lib/modules" / release / path.relative_to(modules)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     depmod = proc.needed("depmod", package="kmod", why="the order of loading modules is computed with it")
     proc.run([depmod, "-b", str(into), release], timeout=120)
+    made = sorted(path for path in into.rglob("*") if path.is_file())
+    manifest = Manifest(contents={str(path.relative_to(into)): files.sha256_file(path) for path in made})
+    write_manifest(into, manifest)
+    return manifest
 
 
 def built_in_config(vmlinux: Path) -> bytes:

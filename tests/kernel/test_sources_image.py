@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from lab.errors import UserError
 from lab.kernel.image_file import built_in_config
+from lab.kernel.kernel import Kernel
 from lab.kernel.obtain import obtain, obtain_steps
 from lab.kernel.series import Series
 from lab.kernel.vmlinux import release_of
@@ -82,6 +84,36 @@ def test_a_rebuild_is_another_kernel(tmp_path: Path) -> None:
     assert len({kernel.record.id for kernel in (first, second, third)}) == 3
     assert first.has_module("virtio_pci")
     assert not second.has_module("virtio_pci")
+
+
+def test_a_rebuilt_module_of_the_same_size_and_time_is_another_kernel(tmp_path: Path) -> None:
+    """Packers set the times of files, so only what is in a module tells it from the one before."""
+    image = bzimage(tmp_path / "boot/vmlinuz")
+    module = modules(tmp_path / "lib/modules") / "kernel/ttm.ko"
+
+    def build(code: bytes) -> Kernel:
+        module.write_bytes(code)
+        os.utime(module, (1, 1))
+        return obtain(f"image:{image}", with_build=False)
+
+    first, second = build(b"old code"), build(b"new code")
+    assert second.module_file("ttm").read_bytes() == b"new code"
+    assert first.module_file("ttm").read_bytes() == b"old code"
+    assert first.record.id != second.record.id
+    assert build(b"old code").record == first.record
+
+
+@pytest.mark.parametrize("damaged", ["bzImage", "config", f"lib/modules/{RELEASE}/kernel/ttm.ko"])
+def test_a_damaged_copy_is_made_again(tmp_path: Path, damaged: str) -> None:
+    """What is not what was copied is never booted."""
+    image = bzimage(tmp_path / "boot/vmlinuz")
+    (modules(tmp_path / "lib/modules") / "kernel/ttm.ko").write_bytes(b"code")
+    kernel = obtain(f"image:{image}", with_build=False)
+    good = (kernel.root / damaged).read_bytes()
+    (kernel.root / damaged).write_bytes(good + b"x")
+    again = obtain(f"image:{image}", with_build=False)
+    assert again.record == kernel.record
+    assert (again.root / damaged).read_bytes() == good
 
 
 def test_no_matching_modules(tmp_path: Path) -> None:
