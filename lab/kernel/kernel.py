@@ -239,10 +239,15 @@ def module_name(path: str) -> str:
 
 def _unpacked(packed: Path) -> Path:
     """The plain .ko of a compressed one, kept in the cache by the digest of the compressed file."""
-    plain = files.cache_dir("modules") / files.sha256_file(packed)[:16] / packed.stem
-    if plain.exists():
-        return plain
-    plain.parent.mkdir(parents=True, exist_ok=True)
+    # Earlier labs did not seal what they unpacked: their folders are left.
+    key = files.sha256_text("sealed", files.sha256_file(packed))[:16]
+    plain = files.cache_dir("modules") / key / packed.stem
+    if not files.intact(plain):
+        files.write_sealed(plain, _plain_bytes(packed, plain))
+    return plain
+
+
+def _plain_bytes(packed: Path, near: Path) -> bytes:
     if packed.suffix == ".xz":
         unxz = lzma.LZMADecompressor(lzma.FORMAT_XZ)
         data = unxz.decompress(packed.read_bytes(), MAX_MODULE)
@@ -250,12 +255,10 @@ def _unpacked(packed: Path) -> Path:
             raise InfraError(
                 f"{packed} is cut off", hint="remove its kernel's folder; the lab makes it again"
             )
-        files.write_whole(plain, data)
-    elif packed.suffix == ".zst":
+        return data
+    if packed.suffix == ".zst":
         zstd = proc.needed("zstd", package="zstd", why=f"{packed.name} is packed with it")
-        with files.scratch(plain) as folder:
-            proc.run([zstd, "-d", "-c", str(packed)], timeout=60, stdout_to=folder / plain.name)
-            (folder / plain.name).replace(plain)
-    else:
-        raise InfraError(f"{packed} is packed in a way that the lab does not know")
-    return plain
+        with files.scratch(near) as folder:  # a module can be larger than what is kept of a program's output
+            proc.run([zstd, "-d", "-c", str(packed)], timeout=60, stdout_to=folder / near.name)
+            return (folder / near.name).read_bytes()
+    raise InfraError(f"{packed} is packed in a way that the lab does not know")

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import stand_ins
 
+from lab import proc
 from lab.errors import InfraError, UserError
 from lab.kernel import fit
 from lab.kernel.kernel import Kernel, kernel_id
@@ -61,6 +63,27 @@ def test_packed_module_is_unpacked(kernel: Kernel) -> None:
     path = kernel.module_file("virtio_gpu")
     assert path.suffix == ".ko"
     assert path.read_bytes() == b"plain module"
+
+
+@pytest.mark.parametrize("damage", [b"", b"plain modulE"])
+def test_a_damaged_plain_module_is_unpacked_again(kernel: Kernel, damage: bytes) -> None:
+    """What is not what was unpacked is never loaded."""
+    kernel.module_file("virtio_gpu").write_bytes(damage)
+    assert kernel.module_file("virtio_gpu").read_bytes() == b"plain module"
+
+
+@pytest.mark.skipif(proc.find("zstd") is None, reason="zstd is not installed")
+def test_module_packed_with_zstd(kernel: Kernel, tmp_path: Path) -> None:
+    """A .ko.zst is handed out as a plain .ko, and only as what was unpacked."""
+    folder = kernel.modules.folder / GPU / "virtio"
+    (folder / "virtio-gpu.ko.xz").unlink()
+    (tmp_path / "plain").write_bytes(b"plain module")
+    proc.run(["zstd", "-q", str(tmp_path / "plain"), "-o", str(folder / "virtio-gpu.ko.zst")], timeout=20)
+    index = kernel.modules.folder / "modules.dep"
+    index.write_text(index.read_text().replace(".ko.xz", ".ko.zst"))
+    fresh = replace(kernel)
+    fresh.module_file("virtio_gpu").write_bytes(b"")
+    assert fresh.module_file("virtio_gpu").read_bytes() == b"plain module"
 
 
 def test_replaced_module(kernel: Kernel, tmp_path: Path) -> None:
