@@ -52,7 +52,7 @@ class _Job:
     what: planner.OneModule
     series: Series | None  # None: the base
     root: Path  # whose compiler and libraries: the host's, or a build root's
-    compiler: str  # first line of its --version
+    compiler: str  # its version and its linker's: module_tools
 
     @property
     def headers(self) -> Path:

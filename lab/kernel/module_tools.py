@@ -15,7 +15,7 @@ from lab.kernel.sandbox import HOST, Sandbox
 
 
 def module_tools(base: Kernel) -> tuple[Path, str]:
-    """Whose programs build modules of `base`, and the first line of that compiler's `--version`.
+    """Whose programs build modules of `base`, and the versions of that compiler and its linker.
 
     The host's, if it has the compiler that the headers ask for and can run the kbuild tools that came with
     them; else those of a build root of the kernel's own suite, which is made if need be.
@@ -33,12 +33,14 @@ def module_tools(base: Kernel) -> tuple[Path, str]:
             )
         root = build_root(base.suite, name)
     there = Sandbox({}, {}, chdir="/", root=root)
-    return root, proc.run(there.argv([name, "--version"]), timeout=20).text.splitlines()[0]
+    # The linker stands for all of binutils: assembler and strip decide a module's bytes as well.
+    said = [proc.run(there.argv([program, "--version"]), timeout=20).text for program in (name, "ld")]
+    return root, ", ".join(text.splitlines()[0] for text in said)
 
 
 def unfit(headers: Path, compiler: str) -> str:
     """Why the host cannot build with these headers; "" if it can."""
-    for program in ("make", compiler):
+    for program in ("make", compiler, "ld"):
         if proc.find(program) is None:
             return f"{program} is not installed"
     here = Sandbox({"/kernel": headers}, {}, chdir="/")

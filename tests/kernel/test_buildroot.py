@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import stand_ins
 
+from lab import proc
 from lab.errors import InfraError
 from lab.kernel.buildroot import build_root
 from lab.kernel.fit import parse_undefined
-from lab.kernel.module_tools import unfit
+from lab.kernel.module_tools import module_tools, unfit
+from lab.kernel.sandbox import HOST
 from lab.kernel.suites import Suite
 
 SUITE = Suite("trixie", "Types: deb\nURIs: http://example.org/debian\nSuites: trixie\nComponents: main\n")
@@ -74,6 +78,17 @@ def test_host_that_cannot_run_the_tools(tmp_path: Path) -> None:
     tool.write_text("#!/bin/sh\necho usage >&2; exit 1\n")
     assert unfit(tmp_path, "gcc") == ""
     assert unfit(tmp_path, "gcc-99") == "gcc-99 is not installed"
+
+
+def test_modules_are_told_apart_by_binutils(tmp_path: Path) -> None:
+    """What a module's build is found again by names the compiler and the linker, as a whole kernel's does."""
+    base = replace(stand_ins.kernel(tmp_path, release="7.3"), headers=tmp_path)
+    (tmp_path / "usr/src/linux-headers-7.3").mkdir(parents=True)
+    (tmp_path / "usr/src/linux-headers-7.3/.kernelvariables").write_text("CC = gcc\n")
+    there, tools = module_tools(base)
+    assert there == HOST
+    said = [proc.run([program, "--version"], timeout=20).text for program in ("gcc", "ld")]
+    assert tools == ", ".join(text.splitlines()[0] for text in said)
 
 
 def test_imports_without_modversions() -> None:
