@@ -11,12 +11,13 @@ import shutil
 import sys
 import termios
 import tty
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from lab.errors import InfraError, UserError
+from lab.guest.shell import go_on
 from lab.waiting import TICK, Deadline, check_stop
 from lab.workflow.guests import OpenGuest, Prepared, Wanted, open_guest, prepare_guest
 
@@ -35,14 +36,16 @@ def run_command(wanted: Wanted, words: Sequence[str], *, timeout: float, dry_run
     if dry_run:
         click.echo(prepare_guest(wanted).script, nl=False)
         return 0
-    data = b"" if stdin.isatty() or not _has_input(stdin) else stdin.buffer.read(MAX_STDIN)
+    data = b"" if stdin.isatty() or not _has_input(stdin) else _all_of(stdin.fileno(), timeout)
     with (
         open_guest(wanted, command=words) as opened,
         contextlib.closing(opened.shell.open(shlex.join(words))) as channel,
     ):
         if not data:
             channel.shutdown_write()
-        status = opened.shell.follow(channel, _writer(1), _writer(2), Deadline("command", timeout), data)
+        deadline = Deadline("command", timeout)
+        out, err = (_writer(handle, lambda: go_on(deadline)) for handle in (1, 2))
+        status = opened.shell.follow(channel, out, err, deadline, data)
         _warn(opened)
     return status
 
@@ -55,10 +58,38 @@ def _has_input(stdin: TextIO) -> bool:
         return False
 
 
-def _writer(handle: int):  # type: ignore[no-untyped-def]
+def _all_of(handle: int, seconds: float) -> bytes:
+    """What can be read to its end. UserError if it is too much, InfraError if its end does not come."""
+    data = bytearray()
+    deadline = Deadline("stdin", seconds)
+    while True:
+        check_stop()
+        if deadline.expired:
+            raise InfraError(
+                f"stdin did not end within {seconds:.0f} s", hint="if COMMAND needs none, add `</dev/null`"
+            )
+        if not select.select([handle], [], [], deadline.slice())[0]:
+            continue
+        piece = os.read(handle, 1 << 16)
+        if not piece:
+            return bytes(data)
+        data += piece
+        if len(data) > MAX_STDIN:
+            raise UserError(
+                f"stdin has more than {MAX_STDIN >> 20} MiB, which is all that COMMAND can be given",
+                hint="give it less, for example the start: `head -c 64M`",
+            )
+
+
+def _writer(handle: int, go_on: Callable[[], None]) -> Callable[[bytes], None]:
+    """Writes all of a piece to our stdout or stderr; `go_on` raises if there is no longer any wish to."""
+
     def write(piece: bytes) -> None:
         while piece:
-            piece = piece[os.write(handle, piece) :]
+            go_on()
+            # So much a pipe takes at once if it takes anything: who reads it must not hold us up.
+            if select.select([], [handle], [], TICK)[1]:
+                piece = piece[os.write(handle, piece[: select.PIPE_BUF]) :]
 
     return write
 
@@ -104,7 +135,7 @@ def _raw_terminal() -> Iterator[None]:
 
 
 def _relay(channel: paramiko.Channel, opened: OpenGuest) -> int:
-    write = _writer(1)
+    write = _writer(1, check_stop)
     while True:
         check_stop()
         ready = select.select([sys.stdin, channel], [], [], TICK)[0]

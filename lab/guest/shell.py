@@ -154,33 +154,47 @@ class Shell:
     ) -> int:
         """Pass on both streams, read together, until the command ends; returns its status."""
         while True:
+            go_on(deadline)
             moved = False
             for ready, read, take in (
                 (channel.recv_ready, channel.recv, out),
                 (channel.recv_stderr_ready, channel.recv_stderr, err),
             ):
-                while ready():
+                if ready():  # not `while`: a guest can say more than `take` gets rid of
                     take(read(1 << 16))
                     moved = True
             if data and channel.send_ready():
-                data = data[channel.send(data[: 1 << 15]) :]
-                if not data:
-                    channel.shutdown_write()
+                data = _fed(channel, data)
                 moved = True
             if not moved:
                 drained = not channel.recv_ready() and not channel.recv_stderr_ready()
                 if drained and channel.exit_status_ready() and (channel.eof_received or channel.closed):
                     return channel.recv_exit_status()
                 self._alive()
-                check_stop()
                 if channel.closed and not channel.exit_status_ready():
                     raise InfraError("the guest closed the connection in the middle of a command")
-                if deadline.expired:
-                    raise InfraError(f"the command did not end within {deadline.seconds:.0f} s")
                 channel.status_event.wait(0.01)
 
     def close(self) -> None:
         self._client.close()
+
+
+def go_on(deadline: Deadline) -> None:
+    """Raise if the user wants to stop, or the command that is followed has had its time."""
+    check_stop()
+    if deadline.expired:
+        raise InfraError(f"the command did not end within {deadline.seconds:.0f} s")
+
+
+def _fed(channel: paramiko.Channel, data: bytes) -> bytes:
+    """Hand some of its stdin to a command; returns what is left."""
+    try:
+        data = data[channel.send(data[: 1 << 15]) :]
+        if not data:
+            channel.shutdown_write()
+    except OSError:  # it ended without reading all of it: its status tells why
+        return b""
+    return data
 
 
 def _connect(client: paramiko.SSHClient, port: int, keys: Keys, seconds: float) -> None:
