@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -43,15 +44,20 @@ class SpanCounter:
 
     def start(self) -> None:
         """Once the guest is up: connect to its QEMU, and trace it if that is permitted."""
-        self._guest.connect_monitor(MONITOR_SECONDS)
-        (thread,) = [int(cpu["thread-id"]) for cpu in self._execute("query-cpus-fast", {})]
+        with self._unless_it_ended():
+            self._guest.connect_monitor(MONITOR_SECONDS)
+            (thread,) = [int(cpu["thread-id"]) for cpu in self._execute("query-cpus-fast", {})]
+            self._observe(thread)
+            self._guest.attend = self.attend
+
+    def _observe(self, thread: int) -> None:
+        """Trace that virtual CPU, as far as it is permitted."""
         try:
             self._trace = self._ending.enter_context(traced(thread))
         except InfraError as error:
             self._notes.append(f"exits by reason: n/a: {error.message}")
         if self._timeline:
             self._record(thread)
-        self._guest.attend = self.attend
 
     def attend(self) -> None:
         """If the guest stands at the edge of a span, count and let it go on."""
@@ -59,10 +65,15 @@ class SpanCounter:
         if events == self._asked or self._guest.exit_status is not None:
             return
         self._asked = events
-        try:
+        with self._unless_it_ended():
             self._count()
+
+    @contextlib.contextmanager
+    def _unless_it_ended(self) -> Iterator[None]:
+        """A QEMU that has just ended answers nothing: whoever waits will see that it has."""
+        try:
+            yield
         except InfraError:
-            # A QEMU that has just ended answers nothing: whoever waits will see that it has.
             if not self._guest.ended_within(LAST_SECONDS):
                 raise
 
