@@ -25,7 +25,7 @@ MAX_BYTES = 144 << 20
 RECORD = "trial.json"
 EXECUTABLE = frozenset({"qemu.cmd"})
 
-_NAME = re.compile(r"(?:samples/)?[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"(?:samples/|(?!samples\Z))[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _HEAD = re.compile(rb"([!-~]{1,80}) (0|[1-9][0-9]{0,9})\n")
 _END = re.compile(rb"end ([0-9a-f]{64})\n")
 _LINE = 128

@@ -70,7 +70,18 @@ def refused(data: bytes, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "/etc/passwd", "samples/../x", ".hidden", "a/b", "samples/.x", "x" * 65, "samples/"]
+    "name",
+    [
+        "../evil",
+        "/etc/passwd",
+        "samples/../x",
+        ".hidden",
+        "a/b",
+        "samples/.x",
+        "x" * 65,
+        "samples/",
+        "samples",
+    ],
 )
 def test_names_that_lead_elsewhere(name: str, tmp_path: Path) -> None:
     """A name that is no trial's file is refused, whatever else is right."""
