@@ -229,7 +229,8 @@ def span_arguments(spans: bool) -> list[str]:
 
 def share_arguments(share: Share) -> list[str]:
     # `remap`: a tree of the host may span file systems, whose inode numbers are not to be confused.
-    backend = f"local,id={share.tag},path={share.export},readonly=on,security_model=none,multidevs=remap"
+    export = share.export.replace(",", ",,")  # by hand it is the path itself
+    backend = f"local,id={share.tag},path={export},readonly=on,security_model=none,multidevs=remap"
     return ["-fsdev", backend, "-device", f"virtio-9p-pci,fsdev={share.tag},mount_tag={share.tag}"]
 
 

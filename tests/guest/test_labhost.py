@@ -65,6 +65,13 @@ def test_shares_are_read_only_and_opened_by_the_lab() -> None:
     assert not {"-fsdev", "intel-iommu,intremap=on", "virtio-serial-pci"} & set(plain)
 
 
+def test_a_share_by_hand_may_have_a_comma() -> None:
+    """In qemu.cmd stands the path itself, in which QEMU takes two commas for one."""
+    argv = qemu_argv(stand_ins.launch(MACHINE, clock=Clock.FUNCTIONAL, shares=(Share("/a,b", "/a,b"),)))
+    (backend,) = [argv[at + 1] for at, word in enumerate(argv) if word == "-fsdev"]
+    assert "path=/a,,b,readonly=on" in backend
+
+
 def test_a_kernel_that_lacks_a_module(tmp_path: Path) -> None:
     """It cannot be the host's: said with the options that it was built without."""
     kernel = stand_ins.kernel(tmp_path, name="tree:x")
