@@ -2,7 +2,7 @@
 """Messages over a byte stream between the lab and a lab host that it runs as a guest: both ends.
 
 A message is its length, eight bytes, big-endian, and that many bytes. What comes from the guest is hostile:
-too long a message ends the stream.
+too long a message ends the stream, and so do more than anybody waits for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from lab.errors import InfraError
 
 MAX_MESSAGE = 160 << 20
 """Bytes: the console and the samples of one trial, each at its own limit, and the rest beside."""
+
+MAX_WAITING = 64
+"""Messages that nobody has taken yet, MAX_MESSAGE bytes in all. A host that does as it is told sends one for
+each job; a few that answer pokes come late, and wait until the next job is asked for."""
 
 _HEAD = struct.Struct(">Q")
 _PIECE = 1 << 16
@@ -33,6 +37,8 @@ class Messages:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._whole: deque[bytes] = deque()
+        # Bytes that were ever put into it, and taken out: two threads, each with a count of its own.
+        self._put = self._taken = 0
         self.broken = ""
         """Why nothing more is taken; "" as long as all is well."""
 
@@ -48,12 +54,20 @@ class Messages:
                 return
             if len(self._buffer) < _HEAD.size + length:
                 return
+            self._put += length
+            if len(self._whole) >= MAX_WAITING or self._put - self._taken > MAX_MESSAGE:
+                self.broken = "it sent more than it was asked for"
+                self._buffer.clear()
+                return
             self._whole.append(bytes(self._buffer[_HEAD.size : _HEAD.size + length]))
             del self._buffer[: _HEAD.size + length]
 
     def take(self) -> bytes | None:
         """The next whole message, if there is one."""
-        return self._whole.popleft() if self._whole else None
+        if not self._whole:
+            return None
+        self._taken += len(self._whole[0])
+        return self._whole.popleft()
 
 
 class Port:

@@ -36,6 +36,31 @@ def test_too_long_a_message_ends_the_stream() -> None:
     assert reader.take() is None
 
 
+def test_more_messages_than_anybody_waits_for() -> None:
+    """A guest that sends empty ones for ever fills no memory; those that came before are there."""
+    reader = Messages()
+    for _ in range(1000):
+        reader.feed(framed(b""))
+    assert "more than it was asked for" in reader.broken
+    taken = 0
+    while reader.take() is not None:
+        taken += 1
+    assert taken == port.MAX_WAITING
+
+
+def test_more_bytes_than_anybody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest message is taken, time and again, but not a second one while it waits."""
+    monkeypatch.setattr(port, "MAX_MESSAGE", 10)
+    reader = Messages()
+    for _ in range(100):
+        reader.feed(framed(b"0123456789"))
+        assert reader.take() == b"0123456789"
+    reader.feed(framed(b"0123456789"))
+    assert not reader.broken
+    reader.feed(framed(b"0"))
+    assert "more than it was asked for" in reader.broken
+
+
 def test_too_long_a_message_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit holds for what we send as well."""
     monkeypatch.setattr(port, "MAX_MESSAGE", 3)
