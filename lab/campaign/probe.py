@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from lab import files, log
 from lab.errors import InfraError
-from lab.guest.accelerator import PROBE_SECONDS, Choice, Policy, Remembered, without_probe
+from lab.guest.accelerator import (
+    DOUBTED_SECONDS,
+    PROBE_SECONDS,
+    Choice,
+    Policy,
+    Probed,
+    Remembered,
+    without_probe,
+)
 from lab.guest.guest import End, booted
 from lab.guest.prepare import Bench, prepare_boot
 from lab.image.initramfs import Job
@@ -36,11 +44,11 @@ def probe_kvm(bench: Bench, kernel: Kernel) -> Choice:
         if known is not None:
             return known
         with log.step("find out whether KVM can run Linux here"):
-            works, reason = _boot_under_kvm(bench, kernel)
-        return remembered.write(works=works, reason=reason)
+            found = _boot_under_kvm(bench, kernel)
+        return remembered.write(found)
 
 
-def _boot_under_kvm(bench: Bench, kernel: Kernel) -> tuple[bool, str]:
+def _boot_under_kvm(bench: Bench, kernel: Kernel) -> Probed:
     choice = Choice("kvm", "probe")
     boot = prepare_boot(bench, PROBE_MACHINE, kernel, Job("boot"), clock=Clock.REAL, choice=choice)
     release = kernel.record.release
@@ -48,19 +56,23 @@ def _boot_under_kvm(bench: Bench, kernel: Kernel) -> tuple[bool, str]:
         deadline = Deadline("KVM probe", PROBE_SECONDS - 1)
         end = guest.wait_ready(deadline, silence=PROBE_SECONDS)
         if end is End.HAPPENED:
-            return (
+            return Probed(
                 True,
                 f"{release} reached its ready marker under KVM on this host in {guest.ready_seconds:.1f} s",
             )
+        if guest.killed_by == "SIGKILL":  # by somebody, or for want of memory: says nothing of KVM
+            return Probed(False, "QEMU was killed from outside while KVM was tried", holds=0)
         if end is End.EXITED:
             words = guest.streams.stderr.strip().splitlines()[-1:] or ["no word"]
-            return False, f"/dev/kvm opens, but QEMU ended under KVM: {words[0][:200]}"
+            return Probed(False, f"/dev/kvm opens, but QEMU ended under KVM: {words[0][:200]}")
         said = (
             f"{guest.streams.console_bytes} bytes on the console"
             if guest.streams.console_bytes
             else "not one word"
         )
-    return False, (
+    return Probed(
+        False,
         f"/dev/kvm opens and answers, but {release} did not reach its ready marker under KVM "
-        f"within {deadline.seconds:.0f} s ({said})"
+        f"within {deadline.seconds:.0f} s ({said})",
+        DOUBTED_SECONDS,
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,9 @@ Policy = Literal["auto", "kvm", "tcg"]
 
 PROBE_SECONDS = 15.0
 """The longest that finding out may take."""
+
+DOUBTED_SECONDS = 3600.0
+"""How long a kernel that was not ready in that time speaks against KVM: the host may just have been busy."""
 
 KVM_GET_API_VERSION = 0xAE00  # linux/kvm.h
 KVM_API = 12
@@ -77,6 +81,15 @@ def without_probe(policy: Policy, clock: Clock) -> Choice | None:
     return None
 
 
+@dataclass(frozen=True)
+class Probed:
+    """What a probing boot has found."""
+
+    works: bool
+    reason: str
+    holds: float | None = None  # seconds for which it is believed; None: until the host reboots
+
+
 class Remembered:
     """What probing boots have found, kept in the cache under the host's boot id."""
 
@@ -89,10 +102,14 @@ class Remembered:
     def read(self) -> Choice | None:
         try:
             kept = json.loads(self._path.read_text())
+            if kept["until"] is not None and kept["until"] <= time.time():
+                return None
             return Choice("kvm" if kept["works"] is True else "tcg", str(kept["reason"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def write(self, *, works: bool, reason: str) -> Choice:
-        files.write_whole(self._path, json.dumps({"works": works, "reason": reason}))
-        return Choice("kvm" if works else "tcg", reason)
+    def write(self, found: Probed) -> Choice:
+        until = None if found.holds is None else time.time() + found.holds
+        kept = {"works": found.works, "reason": found.reason, "until": until}
+        files.write_whole(self._path, json.dumps(kept))
+        return Choice("kvm" if found.works else "tcg", found.reason)

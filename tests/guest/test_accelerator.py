@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import UserError
 from lab.guest import accelerator
-from lab.guest.accelerator import Choice, Remembered, kvm_obstacle, without_probe
+from lab.guest.accelerator import Choice, Probed, Remembered, kvm_obstacle, without_probe
 from lab.guest.qemu import Qemu
 from lab.results.models import Clock
 
@@ -74,15 +74,15 @@ def test_obstacles(error: OSError, words: str, monkeypatch: pytest.MonkeyPatch) 
 def test_findings_are_remembered() -> None:
     """What a probing boot found is there for the next lab, with its reason; before, nothing is known."""
     assert Remembered(QEMU, "k1").read() is None
-    Remembered(QEMU, "k1").write(works=False, reason="said not one word")
+    Remembered(QEMU, "k1").write(Probed(False, "said not one word"))
     assert Remembered(QEMU, "k1").read() == Choice("tcg", "said not one word")
-    Remembered(QEMU, "k1").write(works=True, reason="reached its ready marker")
+    Remembered(QEMU, "k1").write(Probed(True, "reached its ready marker"))
     assert Remembered(QEMU, "k1").read() == Choice("kvm", "reached its ready marker")
 
 
 def test_findings_hold_for_what_was_tried() -> None:
     """Another kernel or another QEMU has to be tried for itself."""
-    Remembered(QEMU, "k1").write(works=True, reason="works")
+    Remembered(QEMU, "k1").write(Probed(True, "works"))
     assert Remembered(QEMU, "k2").read() is None
     assert Remembered(replace(QEMU, banner="QEMU emulator version 9.0"), "k1").read() is None
 
@@ -91,6 +91,6 @@ def test_findings_hold_for_what_was_tried() -> None:
 def test_damaged_finding_is_no_finding(text: str) -> None:
     """A file that is damaged is as good as none: the probe is made again."""
     remembered = Remembered(QEMU, "k1")
-    remembered.write(works=True, reason="works")
+    remembered.write(Probed(True, "works"))
     remembered._path.write_text(text)
     assert remembered.read() is None
