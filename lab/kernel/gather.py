@@ -34,7 +34,7 @@ def gather_series(text: str, folder: Path, cwd: Path) -> Path:
     if shipped.is_file():
         return shipped
     if RANGE.fullmatch(text):
-        return _keep(folder, re.sub(r"[^A-Za-z0-9.]+", "-", text), _from_commits(text, cwd))
+        return _keep(folder, re.sub(r"[^A-Za-z0-9.]+", "-", text), _from_commits(text, cwd, folder))
     return _by_b4(text, folder)
 
 
@@ -63,19 +63,28 @@ def _as_mail(data: bytes) -> bytes:
     return separated if separated.endswith(b"\n\n") else separated.rstrip(b"\n") + b"\n\n"
 
 
-def _from_commits(text: str, cwd: Path) -> bytes:
+def _from_commits(text: str, cwd: Path, folder: Path) -> bytes:
     """The commits of a range in the git tree that we stand in, with their base-commit. Reads only."""
     plain = ["--stdout", "--no-signature", "--no-ext-diff", "--no-textconv"]
+    few = f"-{MAX_PATCHES + 1}"  # that it is one too many is told by who reads them
     base = [f"--base={commit}"] if (commit := _branched_from(text, cwd)) else ["--no-base"]
-    done = asked(cwd, ["format-patch", *plain, *base, "--end-of-options", text])
+    with files.scratch(folder / "commits") as scratch:
+        made = scratch / "mbox"
+        done = asked(cwd, ["format-patch", few, *plain, *base, "--end-of-options", text], stdout_to=made)
+        with made.open("rb") as mbox:
+            data = mbox.read(MAX_BYTES + 1)
     if done.code != 0:
         words = done.errors.strip().splitlines()[-1:] or ["git gave no reason"]
         raise UserError(
             f"git cannot make patches of {text} in {cwd}: {words[0]}", hint="stand in the tree; BASE..TOP"
         )
-    if not done.stdout.strip():
+    if len(data) > MAX_BYTES:
+        raise UserError(
+            f"the patches of {text} have more than {MAX_BYTES >> 20} MiB", hint="name fewer commits"
+        )
+    if not data.strip():
         raise UserError(f"the range {text} holds no commit", hint="BASE..TOP, oldest first")
-    return done.stdout
+    return data
 
 
 def _branched_from(text: str, cwd: Path) -> str:

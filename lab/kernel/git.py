@@ -32,10 +32,11 @@ def ask(path: Path, *arguments: str) -> str | None:
     return done.text if done.code == 0 else None
 
 
-def asked(path: Path, arguments: Sequence[str]) -> proc.Finished:
-    """The same, with how it ended."""
+def asked(path: Path, arguments: Sequence[str], stdout_to: Path | None = None) -> proc.Finished:
+    """The same, with how it ended; what it says goes to a file if it may be much."""
     argv = [program(), *QUIET, "-C", str(path), *arguments]
-    return proc.run(argv, timeout=ASK_SECONDS, check=False, env={**inherited(), **ASKING})
+    environment = {**inherited(), **ASKING}
+    return proc.run(argv, timeout=ASK_SECONDS, check=False, env=environment, stdout_to=stdout_to)
 
 
 def inherited() -> dict[str, str]:

@@ -47,6 +47,24 @@ def test_range_is_compared_with_what_it_goes_on_top_of(tree: Path, tmp_path: Pat
     assert choose_base(series, None, tree).source == f"tree:{tree}@{series.base_commit}"
 
 
+def test_a_long_range_is_not_cut(
+    tree: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However much is kept of what a program says; what is too long for a series is refused."""
+    series_of(tree)
+    monkeypatch.setattr("lab.proc.MAX_OUTPUT", 400)
+    mbox = gather_series("HEAD~1..", tmp_path, tree)
+    whole = mbox.read_bytes()
+    assert len(whole) > 400
+    assert [patch.subject for patch in read_series(mbox).patches] == ["second"]
+    monkeypatch.setattr("lab.kernel.gather.MAX_BYTES", len(whole) - 1)
+    with pytest.raises(UserError, match=r"the patches of HEAD~1\.\. have more than"):
+        gather_series("HEAD~1..", tmp_path, tree)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
 def test_empty_range_and_folder(tree: Path, tmp_path: Path) -> None:  # noqa: F811
     """A range without commits and a folder without patches say so."""
     with pytest.raises(UserError, match="holds no commit"):
