@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import stat
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,30 +68,29 @@ def udmabuf_obstacle() -> str:
 
 
 SHOW = (
-    '[ "$1" = 0 ] || ulimit -l "$1"; folder=$2; shift 2; '
-    'while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done; '
-    'shift; rm -r "$folder" 2>/dev/null; exec "$@"'
+    'set -e; [ "$1" = 0 ] || ulimit -l "$1"; owner=$2 folder=$3; shift 3; mount -t tmpfs tmpfs "$folder"; '
+    'while [ "$1" != -- ]; do node=$folder/$2.$3; mknod -m 600 "$node" c "$2" "$3"; chown "$owner" "$node"; '
+    'mount --bind "$node" "$1"; shift 3; done; shift; umount "$folder"; exec "$@"'
 )
-"""Run by sh as root: limit in KiB, folder, pairs of copy and device, `--`, and what is to be run then."""
+"""Run by sh as root in a mount namespace of its own: limit in KiB, owner, a folder to mount at; path, major
+and minor number of each device; `--`, and what is to be run then."""
 
 
 def _with_devices(ids: tuple[int, int], nodes: Sequence[Path], locked: int) -> tuple[str, ...]:
     """A command prefix that shows QEMU devices which its user owns, in a mount namespace of its own.
 
     Where /dev/kvm belongs to root alone, as a group of VFIO always does, an unprivileged user could not open
-    it. The nodes are copies with another owner, gone from the file system as soon as they are mounted;
-    `files.sweep` knows their folder's name.
+    it. The nodes are copies with another owner, on a file system of that namespace alone: one of the host's
+    may be mounted `nodev`.
     """
     setpriv = proc.needed("setpriv", package="util-linux", why="it takes root from QEMU")
     unshare = proc.needed("unshare", package="util-linux", why="it gives QEMU its own view of devices")
-    folder = tempfile.mkdtemp(dir=files.cache_dir("kvm-probe"), prefix=f".device.{os.getpid()}.")
-    pairs: list[str] = []
-    for number, node in enumerate(nodes):
-        copy = Path(folder) / str(number)
-        os.mknod(copy, stat.S_IFCHR | 0o600, node.stat().st_rdev)
-        os.chown(copy, *ids)
-        pairs += [str(copy), str(node)]
+    folder = files.cache_dir("kvm-probe")  # for a moment something else is seen there; any folder would do
+    shown: list[str] = []
+    for node in nodes:
+        number = node.stat().st_rdev
+        shown += [str(node), str(os.major(number)), str(os.minor(number))]
     become = (setpriv, f"--reuid={ids[0]}", f"--regid={ids[1]}", "--clear-groups", "--no-new-privs")
     again = ("--pdeathsig", "KILL", "--")  # becoming another user drops the parent-death signal
-    show = (unshare, "--mount", "--", "sh", "-c", SHOW, "sh", str(locked >> 10), folder, *pairs, "--")
-    return (*show, *become, *again)
+    told = (str(locked >> 10), f"{ids[0]}:{ids[1]}", str(folder), *shown, "--")
+    return (unshare, "--mount", "--", "sh", "-c", SHOW, "sh", *told, *become, *again)

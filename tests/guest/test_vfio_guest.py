@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,21 @@ def test_qemu_is_shown_its_devices(tmp_path: Path) -> None:
     assert said[2:5] == [f"{nobody} 1:3", f"{nobody} 1:5", "0 1:7"]
     assert all(node.stat().st_uid == 0 and stat.S_ISCHR(node.stat().st_mode) for node in nodes)
     assert list(files.cache_dir("kvm-probe").iterdir()) == []
+
+
+def test_qemu_can_open_them_whatever_the_cache_lies_on(tmp_path: Path) -> None:
+    """Where the cache's file system has no devices, as in many a container and home folder."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    confined = (
+        "from pathlib import Path; from lab import proc; from lab.guest import privilege; "
+        "prefix = privilege.confine('tcg', nodes=[Path('/dev/null')]).prefix; "
+        "print(proc.run([*prefix, 'sh', '-c', 'exec 3<>/dev/null; id -un'], timeout=20).text)"
+    )
+    script = 'mount -t tmpfs -o nodev tmpfs "$LAB_CACHE"; exec "$@"'
+    argv = ["unshare", "--mount", "--", "sh", "-ec", script, "sh", sys.executable, "-c", confined]
+    done = proc.run(argv, timeout=60, env={**os.environ, "LAB_CACHE": str(tmp_path)})
+    assert done.text.split() == [privilege.UNPRIVILEGED]
 
 
 def test_group_node(tmp_path: Path) -> None:
