@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from lab import proc
 from lab.campaign.parcel import pack
 from lab.campaign.trial import failed, observe
@@ -54,9 +56,18 @@ def command(argv: Sequence[str], seconds: float) -> bytes:
     return json.dumps({"code": done.code, "stdout": done.text, "stderr": done.errors}).encode()
 
 
+class About(BaseModel):
+    """What the lab must know of this host before it gives it a job: what stands in the way of each, or ""."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kvm: str = Field(max_length=1000)
+    udmabuf: str = Field(max_length=1000)
+
+
 def about() -> bytes:
-    """What the lab must know of this host before it gives it a job."""
-    return json.dumps({"kvm": kvm_obstacle(), "udmabuf": udmabuf_obstacle()}).encode()
+    """The host's first word."""
+    return About(kvm=kvm_obstacle(), udmabuf=udmabuf_obstacle()).model_dump_json().encode()
 
 
 def answer(job: bytes) -> bytes:

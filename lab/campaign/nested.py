@@ -8,7 +8,6 @@ protocol is ended, its trial is ERROR, and the next one gets a fresh host.
 from __future__ import annotations
 
 import contextlib
-import json
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import TypeVar
 from lab import log
 from lab.campaign.inside import carry_out
 from lab.campaign.parcel import unpack
-from lab.campaign.talk import Refused, check, reply, send, without_kvm
+from lab.campaign.talk import Refused, check, facts, reply, send, without_kvm
 from lab.campaign.trial import boot_of, boot_patience
 from lab.campaign.work import Work
 from lab.errors import InfraError
@@ -174,14 +173,12 @@ class NestedHost:
                 self._tsc_khz = khz
                 stack.close()
                 return self._boot(memory, udmabuf=udmabuf)
-            facts = json.loads(
-                reply(guest, Deadline("start of the service in the nested lab host", SERVE_SECONDS))
-            )
-            if facts["kvm"]:
-                raise without_kvm(guest, facts["kvm"])
-            if udmabuf and facts["udmabuf"]:
-                raise InfraError(f"the nested lab host has no udmabuf: {facts['udmabuf']}")
-            return _Running(guest, memory - OWN_MEMORY, not facts["udmabuf"], stack.pop_all())
+            about = facts(guest, Deadline("start of the service in the nested lab host", SERVE_SECONDS))
+            if about.kvm:
+                raise without_kvm(guest, about.kvm)
+            if udmabuf and about.udmabuf:
+                raise InfraError(f"the nested lab host has no udmabuf: {about.udmabuf}")
+            return _Running(guest, memory - OWN_MEMORY, not about.udmabuf, stack.pop_all())
         raise AssertionError
 
     def _ask(self, function: Callable[..., bytes], *arguments: object, seconds: float) -> bytes:

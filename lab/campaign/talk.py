@@ -6,7 +6,9 @@ from __future__ import annotations
 import contextlib
 import time
 
-from lab.campaign.inside import NO, OK
+from pydantic import ValidationError
+
+from lab.campaign.inside import NO, OK, About
 from lab.errors import InfraError
 from lab.guest.guest import End, Guest
 from lab.guest.port import framed
@@ -72,6 +74,15 @@ def reply(guest: Guest, deadline: Deadline, *, poke: bool = False) -> bytes:
     if verdict == NO:
         raise Refused(f"in the nested lab host: {content[:2000].decode(errors='replace')}")
     raise lost(guest, f"it answered {found[0][:40]!r}")
+
+
+def facts(guest: Guest, deadline: Deadline) -> About:
+    """What a host that was booted says first. InfraError if it is not to be understood."""
+    said = reply(guest, deadline)
+    try:
+        return About.model_validate_json(said)
+    except ValidationError as error:
+        raise lost(guest, f"it says of itself {said[:40]!r}: {error.errors()[0]['msg']}") from error
 
 
 def check(guest: Guest, end: End, deadline: Deadline) -> None:
