@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT = 64 << 20
 """Bytes of stdout, and of stderr, that a captured command may give; the rest is read and dropped."""
+
+
+REPLY_SECONDS = 60.0
+"""The longest that the guest's sshd may take to begin a command."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +120,14 @@ class Shell:
         try:
             if transport is None:
                 raise EOFError
-            channel = transport.open_session(timeout=30)
-            if terminal is not None:
-                channel.get_pty("xterm-256color", *terminal)
-            if command is None:
-                channel.invoke_shell()
-            else:
-                channel.exec_command(command)
+            channel = transport.open_session(timeout=REPLY_SECONDS)
+            with _closed_unless_done(channel, REPLY_SECONDS):
+                if terminal is not None:
+                    channel.get_pty("xterm-256color", *terminal)
+                if command is None:
+                    channel.invoke_shell()
+                else:
+                    channel.exec_command(command)
         except (paramiko.SSHException, OSError, EOFError) as error:
             self._alive()
             raise InfraError("the SSH connection to the guest is gone") from error
@@ -184,6 +190,18 @@ def go_on(deadline: Deadline) -> None:
     check_stop()
     if deadline.expired:
         raise InfraError(f"the command did not end within {deadline.seconds:.0f} s")
+
+
+@contextlib.contextmanager
+def _closed_unless_done(channel: paramiko.Channel, seconds: float) -> Iterator[None]:
+    """Close the channel if what is asked of it is not answered: without that, paramiko waits for ever."""
+    closing = threading.Timer(seconds, channel.close)
+    closing.daemon = True
+    closing.start()
+    try:
+        yield
+    finally:
+        closing.cancel()
 
 
 def _fed(channel: paramiko.Channel, data: bytes) -> bytes:

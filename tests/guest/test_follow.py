@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Following a command in a guest over SSH: whatever its channel does, it can be given up."""
+"""A command in a guest over SSH: whatever its channel does, it can be given up."""
 
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import Any
 
+import paramiko
 import pytest
 
 from lab import waiting
 from lab.errors import InfraError, Interrupted
+from lab.guest import shell as guest_shell
 from lab.guest.shell import Shell
 from lab.waiting import Deadline
 
@@ -77,3 +80,28 @@ def test_the_user_is_heard_while_output_comes(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(waiting, "stop_requested", stop)
     with pytest.raises(Interrupted):
         follow(Channel(endless=True))
+
+
+class Unanswered:
+    """A channel whose requests nobody answers; paramiko waits until it is closed."""
+
+    def __init__(self) -> None:
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def exec_command(self, _command: str) -> None:
+        assert self._closed.wait(20), "it waits for ever"
+        raise paramiko.SSHException("Channel closed.")
+
+
+def test_a_guest_that_does_not_begin_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel hangs, and its sshd with it: the lab does not."""
+    monkeypatch.setattr(guest_shell, "REPLY_SECONDS", 0.01, raising=False)
+    shell = Shell.__new__(Shell)
+    shell._alive = lambda: None
+    transport = SimpleNamespace(open_session=lambda **_: Unanswered())
+    shell._client = SimpleNamespace(get_transport=lambda: transport)  # type: ignore[assignment]
+    with pytest.raises(InfraError, match="the SSH connection to the guest is gone"):
+        shell.open("true")
