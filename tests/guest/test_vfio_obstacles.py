@@ -40,6 +40,12 @@ def test_a_device_as_sysfs_shows_it(host: MadeUpHost) -> None:
     assert expected.what == "display"
 
 
+def test_domain_of_more_than_four_digits(host: MadeUpHost) -> None:
+    """What hangs from a volume management device (VMD) has a domain above 0xffff."""
+    host.add("10000:e1:00.0", kind=0x010802, ids="8086:0a54")
+    assert pick(host, "10000:E1:00.0") == pick(host, "8086:0a54") == device_at(host, "10000:e1:00.0")
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
