@@ -320,3 +320,10 @@ def test_broken_journal_is_named(text: str) -> None:
     files.write_whole(entry_file(), text)
     with pytest.raises(InfraError, match=r"0000:01:00\.0\.json"):
         journal.entries()
+
+
+def test_unreadable_journal_is_named() -> None:
+    """So is one that is no file."""
+    entry_file().mkdir()
+    with pytest.raises(InfraError, match=r"cannot read .*0000:01:00\.0\.json: Is a directory"):
+        journal.entries()

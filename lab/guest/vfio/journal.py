@@ -86,6 +86,11 @@ def read(address: str) -> Entry | None:
             text = handle.read(MAX_ENTRY)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise InfraError(
+            f"cannot read {path}: {error.strerror}",
+            hint="it says which driver the device had: give it that by hand, then remove what is there",
+        ) from error
     try:
         entry = Entry.model_validate_json(text)
     except ValidationError as error:
