@@ -193,6 +193,56 @@ def test_disk_with_several_ways(host: MadeUpHost) -> None:
     assert against(host) == ["a disk of the host is behind it (mounted on /home)"]
 
 
+def add_disk(host: MadeUpHost, address: str, name: str, group: int) -> Path:
+    """A controller with one NVMe disk; returns the disk's folder."""
+    disk = host.add(address, driver="nvme", kind=0x010802, group=group) / f"nvme/{name[:-2]}/{name}"
+    disk.mkdir(parents=True)
+    host.link(host.sys / "class/block" / name, disk)
+    return disk
+
+
+def test_btrfs_on_several_disks(host: MadeUpHost) -> None:
+    """A mounted btrfs names one of its disks; the controllers of all are refused, for as long."""
+    first, second = add_disk(host, GPU, "nvme0n1", 7), add_disk(host, SOUND, "nvme1n1", 8)
+    assert against(host) == against(host, SOUND) == []
+    mount(host, "/dev/nvme0n1", "0:42", "btrfs")
+    for disk in (first, second):
+        host.link(host.sys / "fs/btrfs/1b4e28ba/devices" / disk.name, disk)
+    assert against(host) == ["a disk of the host is behind it (mounted on /home)"]
+    assert against(host, SOUND) == ["a disk of the host is behind it (mounted on btrfs 1b4e28ba)"]
+
+
+def test_disk_that_is_part_of_something(host: MadeUpHost) -> None:
+    """A disk, or a partition, that a volume or an array is made of is in use, also if nobody mounts that."""
+    disk = add_disk(host, GPU, "nvme0n1", 7)
+    part, array = disk / "nvme0n1p3", host.sys / "devices/virtual/block/md127"
+    (part / "holders").mkdir(parents=True)
+    array.mkdir(parents=True)
+    host.link(host.sys / "class/block/nvme0n1p3", part)
+    assert against(host) == []
+    host.link(part / "holders/md127", array)
+    assert against(host) == ["a disk of the host is behind it (part of md127)"]
+    host.put(array / "dm/name", "guests-disk\n")
+    assert against(host) == ["a disk of the host is behind it (part of guests-disk)"]
+
+
+def test_disk_mounted_in_another_namespace(host: MadeUpHost) -> None:
+    """A disk that only a container has mounted is found by one of the container's processes, if one lives."""
+    add_disk(host, GPU, "nvme0n1", 7)
+    mount(host, "tmpfs", "0:43", "tmpfs")
+    mounted = (host.proc / "self/mountinfo").read_text().replace("0:43", "259:0")
+    host.link(host.sys / "dev/block/259:0", host.sys / "class/block/nvme0n1")
+    for pid, namespace in ((50, "1"), (51, "2"), (52, "2")):
+        host.link(host.proc / f"{pid}/ns/mnt", Path(f"mnt:[{namespace}]"))
+    host.link(host.proc / "self/ns/mnt", Path("mnt:[1]"))
+    assert against(host) == []
+    host.put(host.proc / "52/comm", "postgres\n")
+    host.put(host.proc / "52/mountinfo", mounted)  # 51 has just gone
+    assert against(host) == [
+        "a disk of the host is behind it (mounted on /home, as postgres (52) sees it)",
+    ]
+
+
 def test_file_system_of_the_hypervisor(host: MadeUpHost) -> None:
     """A 9p file system names no device: the virtio device that brings it is found by its driver."""
     folder = host.add(GPU, driver="virtio-pci", kind=0x000200)

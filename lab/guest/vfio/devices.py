@@ -86,12 +86,12 @@ def find_device(host: Host, address: str) -> Device | None:
     folder = host.folder(address)
     if not folder.is_dir():
         return None
-    group = _link(folder / "iommu_group")
+    group = link_name(folder / "iommu_group")
     return Device(
         address=address,
         ids=f"{_hex(host, folder / 'vendor'):04x}:{_hex(host, folder / 'device'):04x}",
         kind=_hex(host, folder / "class") >> 16,
-        driver=_link(folder / "driver"),
+        driver=link_name(folder / "driver"),
         override=_override(host, folder),
         group=int(group) if group.isdigit() else None,
         resets=_resets(host, folder),
@@ -159,7 +159,7 @@ def below(folder: Path) -> Iterator[Path]:
             continue
 
 
-def _link(path: Path) -> str:
+def link_name(path: Path) -> str:
     """The name of what a link points to; "" without one."""
     try:
         return path.readlink().name

@@ -92,6 +92,9 @@ def _host_needs(host: Host, device: Device) -> list[Obstacle]:
         found.append(Obstacle(f"it is the host's screen: {why}", "let another GPU be that one"))
     if where := usage.mounted_on(host, device):
         found.append(Obstacle(f"a disk of the host is behind it (mounted on {where})", "unmount it first"))
+    elif name := usage.made_into(host, device):
+        hint = f"close {name} first (vgchange -an, cryptsetup close, mdadm --stop)"
+        found.append(Obstacle(f"a disk of the host is behind it (part of {name})", hint))
     if name := usage.default_route(host, device):
         found.append(Obstacle(f"the host's default route goes through it ({name})", "choose another device"))
     elif name := usage.interface_up(host, device):

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from lab.guest.vfio.devices import Device, Host, below
+from lab.guest.vfio.devices import Device, Host, below, link_name
 
 SHARED_FILES = {"9p": "9pnet_virtio", "virtiofs": "virtiofs"}
 """File systems of a hypervisor -> the virtio driver of the device behind them, which no source names."""
@@ -16,6 +17,40 @@ SCREENS = re.compile(r"efifb|vesafb|simple-?fb|simple-framebuffer|BOOTFB|simpled
 """Owners, in /proc/iomem, of a screen that the firmware set up."""
 
 IFF_UP = 1
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of a mountinfo."""
+
+    number: str  # of the block device, such as 8:1
+    kind: str
+    source: str
+    where: str
+
+
+def _mounts(host: Host) -> Iterator[Mount]:
+    """What is mounted: here, and where only another mount namespace has it (a container, a service).
+
+    Each namespace is read once, each file system told once. Without root only the namespaces of one's own
+    processes are seen.
+    """
+    namespaces: set[str] = set()
+    told: set[tuple[str, str]] = set()
+    for process in [host.proc / "self", *_processes(host)]:
+        namespace = link_name(process / "ns/mnt")
+        if namespace in namespaces or not (text := host.read(process / "mountinfo")):
+            continue  # a process that has ended since shows nothing: another one of its namespace will
+        namespaces.add(namespace)
+        seer = "" if process.name == "self" else f", as {_named(host, process)} sees it"
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) < 10 or "-" not in words:
+                continue
+            kind, source = words[words.index("-") + 1 :][:2]
+            if (words[2], source) not in told:
+                told.add((words[2], source))
+                yield Mount(words[2], kind, source, words[4] + seer)
 
 
 def mounted_on(host: Host, device: Device) -> str:
@@ -29,14 +64,13 @@ def mounted_on(host: Host, device: Device) -> str:
 
 def _mounted_blocks(host: Host) -> Iterator[tuple[Path, str]]:
     """The sysfs folder of each mounted block device, and where it is mounted; of each swap device, too."""
-    for line in host.read(host.proc / "self/mountinfo").splitlines():
-        words = line.split()
-        if len(words) < 10 or "-" not in words:
-            continue
-        source = words[words.index("-") + 2]
-        yield host.sys / "dev/block" / words[2], words[4]
+    for mount in _mounts(host):
+        yield host.sys / "dev/block" / mount.number, mount.where
         # btrfs and others show a number of their own: then the name of the source tells.
-        yield host.sys / "class/block" / Path(source).name, words[4]
+        yield host.sys / "class/block" / Path(mount.source).name, mount.where
+    # Of several disks btrfs shows one as the source: here are all of them, for as long as it is mounted.
+    for one in sorted((host.sys / "fs/btrfs").glob("*/devices/*")):
+        yield one, f"btrfs {one.parent.parent.name}"
     for line in host.read(host.proc / "swaps").splitlines()[1:]:
         yield host.sys / "class/block" / Path(line.split()[0]).name, "swap"
 
@@ -57,13 +91,19 @@ def _with_slaves(block: Path) -> Iterator[Path]:
             yield from (one.resolve() for one in parent.glob("nvme*") if one.is_symlink())
 
 
+def made_into(host: Host, device: Device) -> str:
+    """What a disk of its is part of (LVM, LUKS, RAID), mounted or not; ""."""
+    folder = host.folder(device.address).resolve()
+    for holder in sorted((host.sys / "class/block").glob("*/holders/*")):
+        if any(_is_below(one, folder) for one in _with_slaves(holder.parent.parent)):
+            return host.read(holder / "dm/name") or holder.name
+    return ""
+
+
 def _shared_files(host: Host, folder: Path) -> str:
     kinds: dict[str, str] = {}
-    for line in host.read(host.proc / "self/mountinfo").splitlines():
-        before, dash, after = line.partition(" - ")
-        words = before.split()
-        if dash and len(words) > 4 and after.split()[:1]:
-            kinds.setdefault(after.split()[0], words[4])
+    for mount in _mounts(host):
+        kinds.setdefault(mount.kind, mount.where)
     for kind, driver in SHARED_FILES.items():
         for one in (host.sys / "bus/virtio/drivers" / driver).glob("virtio*"):
             if kind in kinds and _is_below(one.resolve(), folder):
@@ -157,8 +197,12 @@ def open_by(host: Host, device: Device) -> str:
         names.add(f"/dev/vfio/{device.group}")
     for process in _processes(host) if names else ():
         if held := names & set(_open_files(process)):
-            return f"{host.read(process / 'comm') or 'a process'} ({process.name}) has {min(held)} open"
+            return f"{_named(host, process)} has {min(held)} open"
     return ""
+
+
+def _named(host: Host, process: Path) -> str:
+    return f"{host.read(process / 'comm') or 'a process'} ({process.name})"
 
 
 def _processes(host: Host) -> list[Path]:
