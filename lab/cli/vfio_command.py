@@ -93,5 +93,5 @@ def restore(device: str) -> int:
         if left is None:
             click.echo(f"{entry.address}: back with {entry.driver or 'no driver'}")
         else:
-            click.echo(f"{entry.address}: in quarantine: {left.quarantined}")
-    return 125 if any(left is not None for _, left in done) else 0
+            click.echo(f"{entry.address}: {left.text}")
+    return 125 if any(left is not None and left.lost for _, left in done) else 0

@@ -34,7 +34,7 @@ class Offer:
 def offers(host: Host = HERE) -> list[Offer]:
     """Every device that is no bridge, by address. Raises InfraError if the journal cannot be read."""
     return [
-        Offer(device, journal.read(device.address), tuple(obstacles(device, host)))
+        Offer(device, journal.taken(device.address), tuple(obstacles(device, host)))
         for device in all_devices(host)
         if not device.is_bridge
     ]

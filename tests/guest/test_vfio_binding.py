@@ -20,8 +20,9 @@ from lab.guest.vfio import binding, hold, journal
 from lab.guest.vfio.devices import VFIO, find_device
 from lab.guest.vfio.hold import passed_through, restore, sweep
 from lab.spec.models import Machine, Passthrough
+from lab.workflow.vfio import offers
 
-GPU, SOUND = "0000:01:00.0", "0000:01:00.1"
+GPU, SOUND, NIC = "0000:01:00.0", "0000:01:00.1", "0000:02:00.0"
 MACHINE = Machine(
     title="one", passthrough=Passthrough(device="1002:7340", driver="amdgpu", modules=("amdgpu",))
 )
@@ -120,9 +121,9 @@ def test_quarantine_and_restore(host: MadeUpHost) -> None:
     with pytest.raises(UserError, match="quarantine"), passed_through(MACHINE, host):
         raise AssertionError
     ((_, left),) = restore("", host)
-    assert left is not None
+    assert left is not None and left.lost
     host.stubborn.clear()
-    assert restore("", host) == [(left, None)]
+    assert restore("", host) == [(entry, None)]
     assert (host.driver(GPU), restore("", host)) == ("amdgpu", [])
 
 
@@ -218,6 +219,55 @@ def test_after_a_reboot_nothing_is_taken(host: MadeUpHost) -> None:
     journal.write(journal.new_entry(GPU, "amdgpu", "", "run").model_copy(update={"boot_id": "another"}))
     sweep(host)
     assert (host.writes, journal.entries()) == ([], [])
+
+
+@pytest.mark.parametrize("more", [{"held": "user"}, {"quarantined": "it does not answer any more"}])
+def test_after_a_reboot_nothing_is_refused(host: MadeUpHost, more: dict[str, str]) -> None:
+    """Nor does an earlier boot's command, or quarantine, count any more: the next start drops the entry."""
+    entry = journal.new_entry(GPU, "amdgpu", "", "run")
+    journal.write(entry.model_copy(update={"boot_id": "another", **more}))
+    assert [offer.state for offer in offers(host)] == ["free"]
+    sweep(host)
+    assert (host.writes, journal.entries()) == ([], [])
+
+
+def left_by_a_killed_lab(host: MadeUpHost, address: str = GPU) -> journal.Entry:
+    """The device with vfio-pci, and an entry whose owner does not live."""
+    device = find_device(host, address)
+    assert device is not None
+    entry = binding.take(device, host).model_copy(update={"pid": 4194300, "started": 1})
+    journal.write(entry)
+    return entry
+
+
+def test_entry_that_another_lab_has_dealt_with(host: MadeUpHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a lab gives one device back another returns the next, and its user binds that: it stays so."""
+    host.add(NIC, driver="e1000e", group=8, ids="8086:10d3", kind=0x020000)
+    first, second = left_by_a_killed_lab(host), left_by_a_killed_lab(host, NIC)
+    give_back = hold.give_back
+
+    def meanwhile(entry: journal.Entry, on: MadeUpHost) -> journal.Entry | None:
+        monkeypatch.setattr(hold, "give_back", give_back)
+        assert restore(NIC, host) == [(second, None)]
+        hold.bind([NIC], without_reset=False, host=host)
+        return give_back(entry, on)
+
+    monkeypatch.setattr(hold, "give_back", meanwhile)
+    assert restore("", host) == [(first, None), (second, hold.Left("another lab has seen to it meanwhile"))]
+    assert host.driver(NIC) == VFIO
+    entry = journal.read(NIC)
+    assert entry is not None and entry.held == "user"
+
+
+def test_driver_that_the_user_chose_stays(host: MadeUpHost) -> None:
+    """A device that got a third driver after its lab was killed is left with that, and forgotten."""
+    entry = left_by_a_killed_lab(host)
+    host.write(host.folder(GPU) / "driver/unbind", GPU)
+    host.write(host.folder(GPU) / "driver_override", "nvidia")
+    host.write(host.pci / "drivers_probe", GPU)
+    before = len(host.writes)
+    assert restore("", host) == [(entry, hold.Left("it was given to nvidia meanwhile, and stays there"))]
+    assert (host.driver(GPU), len(host.writes), journal.entries()) == ("nvidia", before, [])
 
 
 def test_not_root(host: MadeUpHost, monkeypatch: pytest.MonkeyPatch) -> None:

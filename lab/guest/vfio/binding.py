@@ -64,9 +64,6 @@ def take(device: Device, host: Host = HERE, *, held: Literal["run", "user"] = "r
 def give_back(entry: Entry, host: Host = HERE) -> Entry | None:
     """Let the device have the driver that it had. None: it has. Else it is in quarantine, and the entry says
     why; asked again, this tries again."""
-    if not entry.of_this_boot():
-        journal.forget(entry.address)  # drivers were bound anew
-        return None
     try:
         device = _on_the_bus(host, entry.address)
         _await_release(host, device)

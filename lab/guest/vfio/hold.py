@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from lab import log
 from lab.errors import InfraError, UserError
@@ -57,7 +58,7 @@ def _lock_or_name(handle: int, address: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        entry = journal.read(address)
+        entry = journal.taken(address)
         who = f" (process {entry.pid})" if entry is not None and entry.owner_lives() else ""
         raise UserError(f"another lab uses {address}{who}", hint="wait for it, or end it") from None
 
@@ -137,36 +138,60 @@ def bind(addresses: Sequence[str], *, without_reset: bool, host: Host = HERE) ->
     return [device for device in devices if device.driver != VFIO]
 
 
-def restore(address: str = "", host: Host = HERE) -> list[tuple[Entry, Entry | None]]:
-    """Give back what labs have taken, without what living runs have, or one device. Each entry with what is
-    left of it: None if it is back.
+@dataclass(frozen=True)
+class Left:
+    """Why a device was not given back to its driver, in words."""
+
+    text: str
+    lost: bool = False  # it should have gone back, and is in quarantine
+
+
+def restore(address: str = "", host: Host = HERE) -> list[tuple[Entry, Left | None]]:
+    """Give back what labs have taken, without what living runs have, or one device. Each entry with why its
+    device is not back with its driver; None if it is.
 
     Raises UserError if a living run has that device, or if no lab took it.
     """
     if os.geteuid() != 0:
         raise UserError("giving a device back to its driver needs root")
     if address:
-        entry = journal.read(pick_taken(address))
-        assert entry is not None
+        entry = pick_taken(address)
         return [(entry, _restore(entry, host))]
     return [(entry, _restore(entry, host)) for entry in journal.entries() if not _in_use(entry)]
 
 
-def pick_taken(wanted: str) -> str:
-    """The full address of a device that the journal names."""
-    known = [entry.address for entry in journal.entries()]
-    found = [one for one in known if wanted.lower() in (one, one.removeprefix("0000:"))]
+def pick_taken(wanted: str) -> Entry:
+    """The entry of a device that the journal names."""
+    known = {entry.address: entry for entry in journal.entries()}
+    found = [known[one] for one in known if wanted.lower() in (one, one.removeprefix("0000:"))]
     if not found:
         taken = f"taken: {', '.join(known)}" if known else "no device is taken"
         raise UserError(f"no lab took {wanted}, so it cannot be given back", hint=taken)
     return found[0]
 
 
-def _restore(entry: Entry, host: Host) -> Entry | None:
+def _restore(entry: Entry, host: Host) -> Left | None:
     if not host.folder(entry.address).is_dir():
-        return give_back(entry, host)  # not on the bus: there is nothing to lock
+        return _settle(entry, host)  # not on the bus: there is nothing to lock
     with locked(entry.address, host):
-        return give_back(entry, host)
+        return _settle(entry, host)
+
+
+def _settle(entry: Entry, host: Host) -> Left | None:
+    """Give a device back if that is still due. The caller has its lock; the entry may be older than that."""
+    if journal.read(entry.address) != entry:
+        return Left("another lab has seen to it meanwhile")
+    device = find_device(host, entry.address)
+    if not entry.of_this_boot():
+        why = "the host has been booted since, and drivers were bound anew"
+    elif device is not None and device.driver not in ("", VFIO, entry.driver):
+        # No lab did that: whoever did may be working with it.
+        why = f"it was given to {device.driver} meanwhile, and stays there"
+    else:
+        left = give_back(entry, host)
+        return Left(f"in quarantine: {left.quarantined}", lost=True) if left else None
+    journal.forget(entry.address)
+    return Left(why)
 
 
 def _in_use(entry: Entry) -> bool:
@@ -175,18 +200,19 @@ def _in_use(entry: Entry) -> bool:
 
 
 def sweep(host: Host = HERE) -> None:
-    """Give back what labs that were killed had taken for a run; called before new work begins."""
+    """Give back what labs that were killed had taken for a run, and drop entries of earlier boots; called
+    before new work begins."""
     for entry in journal.entries():
-        if entry.held != "run" or entry.quarantined or _in_use(entry):
+        if entry.of_this_boot() and (entry.held != "run" or entry.quarantined or _in_use(entry)):
             continue
         if os.geteuid() != 0:
-            log.info(
-                f"{entry.address} was taken by a lab that was killed: root's `lab vfio restore` returns it"
-            )
+            if entry.of_this_boot():
+                killed = f"{entry.address} was taken by a lab that was killed"
+                log.info(f"{killed}: root's `lab vfio restore` returns it")
             continue
         started = time.monotonic()
         with contextlib.suppress(UserError):  # another lab is at it
             left = _restore(entry, host)
             seconds = time.monotonic() - started
-            back = f"{entry.address} of a lab that was killed is back with {entry.driver or 'no driver'}"
-            log.info(_lost(left) if left else f"{back} ({seconds:.1f} s)")
+            end = left.text if left else f"back with {entry.driver or 'no driver'} ({seconds:.1f} s)"
+            log.info(f"{entry.address}, which a lab had taken: {end}")

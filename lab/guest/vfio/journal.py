@@ -79,7 +79,7 @@ def forget(address: str) -> None:
 
 
 def read(address: str) -> Entry | None:
-    """The entry of a device; None if it was not taken. Raises InfraError if it cannot be read."""
+    """What is written about a device; None if it was not taken. Raises InfraError if it cannot be read."""
     path = _path(address)
     try:
         with path.open("rb") as handle:
@@ -103,8 +103,14 @@ def read(address: str) -> Entry | None:
     return entry
 
 
+def taken(address: str) -> Entry | None:
+    """The entry of a device, if it was taken in this boot of the host. Raises InfraError as `read` does."""
+    entry = read(address)
+    return entry if entry is not None and entry.of_this_boot() else None
+
+
 def entries() -> list[Entry]:
-    """All that was taken and not given back. Raises InfraError if one cannot be read."""
+    """All that was taken and not given back, in earlier boots, too. InfraError if one cannot be read."""
     found = (read(path.stem) for path in sorted(files.state_dir("vfio").glob("*.json")))
     return [entry for entry in found if entry is not None]
 

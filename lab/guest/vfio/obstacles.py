@@ -55,7 +55,7 @@ def not_root() -> list[Obstacle]:
 
 
 def _quarantined(device: Device) -> list[Obstacle]:
-    entry = journal.read(device.address)
+    entry = journal.taken(device.address)
     if entry is None or not entry.quarantined:
         return []
     return [Obstacle(f"it is in quarantine: {entry.quarantined}", f"`lab vfio restore {device.address}`")]
