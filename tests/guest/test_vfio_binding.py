@@ -84,6 +84,19 @@ def test_block_gives_back_whatever_happens(host: MadeUpHost, error: type[BaseExc
     assert (host.driver(GPU), entry_file().exists()) == ("amdgpu", False)
 
 
+@pytest.mark.parametrize("override", ["", "nvidia"])
+def test_former_driver_of_several(host: MadeUpHost, override: str) -> None:
+    """Where two drivers fit it goes back to the one that it had, not to the one that a probe would choose."""
+    host.put(host.folder(GPU) / "driver_override", "nvidia")
+    host.write(host.folder(GPU) / "driver/unbind", GPU)
+    host.write(host.pci / "drivers_probe", GPU)
+    host.put(host.folder(GPU) / "driver_override", f"{override or '(null)'}\n")
+    with passed_through(MACHINE, host):
+        assert host.driver(GPU) == VFIO
+    assert (host.driver(GPU), journal.entries()) == ("nvidia", [])
+    assert host.read(host.folder(GPU) / "driver_override") == (override or "(null)")
+
+
 def test_without_a_driver(host: MadeUpHost) -> None:
     """A device that had no driver has none again."""
     host.write(host.folder(GPU) / "driver/unbind", GPU)
@@ -118,6 +131,7 @@ def test_quarantine_and_restore(host: MadeUpHost) -> None:
         host.stubborn.add("amdgpu")
     entry = journal.read(GPU)
     assert entry is not None and "Input/output error" in entry.quarantined
+    assert host.read(host.folder(GPU) / "driver_override") == "(null)"
     with pytest.raises(UserError, match="quarantine"), passed_through(MACHINE, host):
         raise AssertionError
     ((_, left),) = restore("", host)

@@ -139,11 +139,28 @@ def _await_release(host: Host, device: Device) -> None:
 def _move(host: Host, address: str, *, override: str, driver: str) -> None:
     """Give the device that driver ("": none). InfraError if it has another one in the end, OSError if a write
     was refused."""
-    folder = host.folder(address)
-    _write(host, folder / "driver_override", override or "\n")
+    attribute = host.folder(address) / "driver_override"
+    # A probe takes the first driver that fits: for its time there is but one.
+    only = driver or override
+    _write(host, attribute, only or "\n")
+    refused: OSError | None = None
+    try:
+        _rebind(host, address, driver)
+    except OSError as error:  # a kernel that does not answer would not answer the next write either
+        refused = error
+    if only != override:
+        _write(host, attribute, override or "\n")
+    if refused is not None:
+        raise refused
+    if (now := _driver(host, address)) != driver:
+        raise InfraError(f"its driver is {now or 'none'} and not {driver or 'none'}")
+
+
+def _rebind(host: Host, address: str, driver: str) -> None:
+    """Take the device from the driver that it has, and let the kernel give it the one that it may have."""
     now = _driver(host, address)
     if now and now != driver:
-        _write(host, folder / "driver/unbind", address)
+        _write(host, host.folder(address) / "driver/unbind", address)
     if driver and _driver(host, address) != driver:
         _write(host, host.pci / "drivers_probe", address)
         deadline = Deadline("probe", SETTLE_SECONDS)
@@ -151,8 +168,6 @@ def _move(host: Host, address: str, *, override: str, driver: str) -> None:
             _write(host, host.pci / "drivers" / driver / "bind", address)
         while _driver(host, address) != driver and not deadline.expired:
             time.sleep(deadline.slice())
-    if (now := _driver(host, address)) != driver:
-        raise InfraError(f"its driver is {now or 'none'} and not {driver or 'none'}")
 
 
 def _driver(host: Host, address: str) -> str:
