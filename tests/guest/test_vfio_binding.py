@@ -17,7 +17,7 @@ from sysfs_tree import MadeUpHost
 from lab import files
 from lab.errors import InfraError, Interrupted, UserError
 from lab.guest.vfio import binding, hold, journal
-from lab.guest.vfio.devices import VFIO, find_device
+from lab.guest.vfio.devices import VFIO, Device, find_device
 from lab.guest.vfio.hold import passed_through, restore, sweep
 from lab.spec.models import Machine, Passthrough
 from lab.workflow.vfio import offers
@@ -303,6 +303,35 @@ def test_all_or_none(host: MadeUpHost) -> None:
     assert (host.driver(GPU), host.driver(SOUND)) == (VFIO, VFIO)
     assert [left for _, left in restore("", host)] == [None, None]
     assert (host.driver(GPU), host.driver(SOUND)) == ("amdgpu", "snd_hda_intel")
+
+
+def test_what_binding_could_not_undo_is_named(host: MadeUpHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When one device cannot be taken each of the others goes back; the error names those that are lost."""
+    host.add(SOUND, driver="snd_hda_intel", kind=0x040300)
+    host.add(NIC, driver="e1000e", group=8, kind=0x020000)
+
+    def refuse(device: Device, on: MadeUpHost) -> None:
+        host.stubborn.add("amdgpu")
+        raise InfraError("the IOMMU does not do it")
+
+    def write_no_more(entry: journal.Entry) -> None:
+        if entry.quarantined:
+            raise InfraError("no space left on the disk")
+        written(entry)
+
+    written = journal.write
+    monkeypatch.setattr(hold, "check_group", refuse)
+    monkeypatch.setattr(journal, "write", write_no_more)
+    lost = rf"the IOMMU does not do it; and {GPU} did not come back to amdgpu: .*Input/output error"
+    with pytest.raises(InfraError, match=lost) as told:
+        hold.bind([GPU, SOUND, NIC], without_reset=False, host=host)
+    assert "lab vfio restore" in told.value.hint
+    assert "no space left" in told.value.message
+    assert (host.driver(SOUND), host.driver(NIC)) == ("snd_hda_intel", "e1000e")
+    assert [entry.address for entry in journal.entries()] == [GPU]
+    host.stubborn.clear()
+    assert [left for _, left in restore("", host)] == [None]
+    assert host.driver(GPU) == "amdgpu"
 
 
 def test_another_lab_has_it(host: MadeUpHost) -> None:

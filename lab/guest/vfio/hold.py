@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lab import log
-from lab.errors import InfraError, UserError
+from lab.errors import InfraError, LabError, UserError
 from lab.guest.vfio import journal
 from lab.guest.vfio.binding import check_group, give_back, load_driver, take
 from lab.guest.vfio.devices import HERE, VFIO, Device, Host, find_device, pick
@@ -98,11 +98,20 @@ def _taken(device: Device, host: Host) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if left := give_back(entry, host):
-            log.info(_lost(left))
+        if lost := _undo(entry, host):
+            log.info(lost)
         raise
     if left := give_back(entry, host):
         raise InfraError(_lost(left), hint=f"`lab vfio restore {device.address}` tries again")
+
+
+def _undo(entry: Entry, host: Host) -> str:
+    """Give a device back because something else went wrong; what goes wrong with that, in words, or ""."""
+    try:
+        left = give_back(entry, host)
+    except InfraError as error:  # its entry cannot be removed
+        return error.message
+    return _lost(left) if left else ""
 
 
 def _lost(entry: Entry) -> str:
@@ -131,9 +140,11 @@ def bind(addresses: Sequence[str], *, without_reset: bool, host: Host = HERE) ->
                     taken.append(take(device, host, held="user"))
             for device in devices:
                 check_group(device, host)
-        except BaseException:
-            for entry in taken:
-                give_back(entry, host)
+        except BaseException as error:
+            if lost := [words for entry in taken if (words := _undo(entry, host))]:
+                why = error.message if isinstance(error, LabError) else repr(error)
+                text = "; and ".join([why, *lost])
+                raise InfraError(text, hint="`lab vfio restore` tries again") from error
             raise
     return [device for device in devices if device.driver != VFIO]
 

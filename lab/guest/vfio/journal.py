@@ -55,27 +55,35 @@ def new_entry(address: str, driver: str, override: str, held: Literal["run", "us
 
 
 def write(entry: Entry) -> None:
-    """Write it so that it is on the disk when this returns, however the machine ends."""
+    """Write it so that it is on the disk when this returns, however the machine ends. InfraError if it cannot
+    be."""
     path = _path(entry.address)
     files.write_whole(path, entry.model_dump_json(indent=2) + "\n")
-    for one in (path, path.parent):
-        handle = os.open(one, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with files.named_disk_errors(path):
+        for one in (path, path.parent):
+            handle = os.open(one, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def quarantine(entry: Entry, why: str) -> Entry:
-    """Note that the device did not come back."""
+    """Note that the device did not come back. If that cannot be written the entry stays as it is on the disk:
+    whoever starts next tries again."""
     noted = entry.model_copy(update={"quarantined": why})
-    write(noted)
+    try:
+        write(noted)
+    except InfraError as error:
+        return noted.model_copy(update={"quarantined": f"{why}; nor could that be noted: {error.message}"})
     return noted
 
 
 def forget(address: str) -> None:
-    """The device is where it was."""
-    _path(address).unlink(missing_ok=True)
+    """The device is where it was. InfraError if the entry cannot be removed."""
+    path = _path(address)
+    with files.named_disk_errors(path):
+        path.unlink(missing_ok=True)
 
 
 def read(address: str) -> Entry | None:
