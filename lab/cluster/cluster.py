@@ -53,6 +53,10 @@ COLLECTING = 120.0
 """Seconds for the evidence to come back."""
 
 
+LOOK_SECONDS = 5.0
+"""How often it is looked whether the workers that could take a job are still there."""
+
+
 class _WorkerDied(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -218,7 +222,7 @@ class Cluster:
         """Until it has ended; sends what the worker lacks that has begun it. How long it may run is the
         worker's to watch."""
         queue = Deadline("its turn", QUEUE_SECONDS)
-        look = Deadline("next look", 5.0)
+        look = Deadline("next look", LOOK_SECONDS)
         begun = False
         while future.status == "pending":
             check_stop()
@@ -231,24 +235,21 @@ class Cluster:
                 with self._unless_dead(future):
                     self.link.send(address, slot.host if slot else address, parts, SENDING)
             if not begun and look.expired:
-                if not {slot.address for slot in self.link.slots()} & slots.keys():
+                there = {slot.address for slot in self.link.slots()} & slots.keys()
+                if not there and not _ended_soon(future):
                     raise _NobodyLeft
-                look = Deadline("next look", 5.0)
+                look = Deadline("next look", LOOK_SECONDS)
             if queue.expired:
                 raise InfraError(f"no worker was free within {queue.seconds:.0f} s")
 
     @contextlib.contextmanager
     def _unless_dead(self, future: Any) -> Iterator[None]:
-        """A worker that dies while it is sent something is told by its future, a moment later."""
+        """A worker that dies while it is sent something is told by its future."""
         try:
             yield
         except InfraError:
-            soon = Deadline("word of its death", 5.0)
-            while future.status == "pending":
-                check_stop()
-                if soon.expired:
-                    raise
-                time.sleep(TICK / 4)
+            if not _ended_soon(future):
+                raise
 
     def _collected(self, future: Any) -> bytes:
         from distributed import KilledWorker
@@ -277,6 +278,17 @@ class Cluster:
         queue = self._begun.get(str(said.get("job"))) if isinstance(said, dict) else None
         if queue is not None:
             queue.put(str(said.get("worker")))
+
+
+def _ended_soon(future: Any) -> bool:
+    """Has a job ended? That its worker died is told a moment after the worker is gone."""
+    soon = Deadline("word of its death", 5.0)
+    while future.status == "pending":
+        check_stop()
+        if soon.expired:
+            return False
+        time.sleep(TICK / 4)
+    return True
 
 
 @contextlib.contextmanager

@@ -87,9 +87,13 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_its_job_is_done_by_another_and_counted_once(told: Path, tmp_path: Path) -> None:
+def test_its_job_is_done_by_another_and_counted_once(
+    told: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SIGSTOP of a worker that has a job: after its time it counts as dead, another one does the job. When it
-    comes back its answer is nobody's, it ends by itself, and the next job is done once, too."""
+    comes back its answer is nobody's, it ends by itself, and the next job is done once, too. It is looked all
+    the time: that a worker is gone is known a moment before that its job is."""
+    monkeypatch.setattr(cluster_module, "LOOK_SECONDS", 0.0)
     with (
         scheduler(tmp_path / "scheduler", "--lost-after", str(LOST_AFTER)) as address,
         worker(tmp_path / "w1", address, "w1", "memory=1024") as first,
