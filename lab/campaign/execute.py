@@ -15,6 +15,7 @@ from lab.campaign.nested import nested_memory
 from lab.campaign.schedule import Demand, Durations, Queue, Room
 from lab.campaign.trial import run_trial
 from lab.campaign.work import NONE_EXPECTED, Work
+from lab.compare.words import counted
 from lab.guest.accelerator import Choice
 from lab.guest.prepare import Bench, guest_memory
 from lab.host import available_memory, cpus
@@ -84,6 +85,7 @@ def run_campaign(
 ) -> list[PlannedTrial]:
     """Run what the run folder does not hold yet, in the order of lab.campaign.schedule; returns what was not
     begun because `until` had passed. Raises Interrupted with the finished trials kept."""
+    drop_outdated(campaign.run, plan, campaign.kernels)
     todo = missing(campaign.run, plan)
     if not todo:
         return []
@@ -149,6 +151,26 @@ def _room_here(campaign: Campaign, todo: Sequence[PlannedTrial], demands: Iterab
         largest = max(guest_memory(campaign.cases[p.case], campaign.machines[p.machine]) for p in inside)
         memory -= nested_memory(largest) + GUEST_OVERHEAD
     return Room(cpus(), memory)
+
+
+def drop_outdated(run: RunFolder, plan: Sequence[PlannedTrial], kernels: Mapping[str, Kernel]) -> None:
+    """Drop the planned trials that are of another kernel than their role stands for now, if that is known.
+
+    `debian:6.12`, `tree:PATH` or a branch may have moved on since the run was begun, and what is told of one
+    name must be of one kernel.
+    """
+    keys = {planned.key for planned in plan}
+    outdated: dict[tuple[str, str], list[str]] = {}
+    for trial in run.readable_trials()[0]:
+        kernel = kernels.get(trial.role) if trial.key in keys else None
+        if kernel is not None and kernel.record.id != trial.kernel:
+            outdated.setdefault((trial.role, trial.kernel), []).append(trial.key)
+    for (role, before), ended in outdated.items():
+        now = kernels[role].record
+        told = f"{counted(len(ended), 'trial')} of {role} that ended will be run again"
+        log.info(f"{told}: that was kernel {before}, and now it is {now.id} ({now.name})")
+        for key in ended:
+            run.drop_trial(key)
 
 
 def missing(run: RunFolder, plan: Sequence[PlannedTrial]) -> list[PlannedTrial]:

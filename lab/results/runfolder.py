@@ -113,6 +113,11 @@ class RunFolder:
             shutil.rmtree(final, ignore_errors=True)
             building.rename(final)
 
+    def drop_trial(self, key: str) -> None:
+        """Forget the result of a trial: it is missing again."""
+        with files.scratch(self.trial_path(key)) as gone:
+            self.trial_path(key).rename(gone / key)
+
     def trial_path(self, key: str) -> Path:
         return self.path / "trials" / key
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import lab
 from lab import files, log
-from lab.campaign.execute import missing, run_campaign
+from lab.campaign.execute import drop_outdated, missing, run_campaign
 from lab.cluster.address import check_scheduler
 from lab.errors import InfraError, UserError
 from lab.guest.prepare import Bench
@@ -84,8 +84,11 @@ def run_night(run: RunFolder, budget: float | None = None) -> Ended:
         budget = night.budget_seconds if budget is None else budget
         until = None if budget is None else Deadline("time budget", budget)
         bench = set_up(run)
-        todo, broken_cases = _compiled(run, missing(run, run.read().plan))
-        kernels = obtain_all(run, _by_urgency(todo), until)
+        plan = run.read().plan
+        wanted, _ = _compiled(run, missing(run, plan))
+        kernels = obtain_all(run, _by_urgency(wanted), until)
+        drop_outdated(run, plan, kernels.ready)
+        todo, broken_cases = _compiled(run, missing(run, plan))
         standing = _standing(run, night, todo, kernels, bench)
         night = _before_trials(run, night, todo, broken_cases, kernels, standing)
         write_night(run, night.model_copy(update={"budget_seconds": budget}))

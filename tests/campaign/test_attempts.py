@@ -17,7 +17,7 @@ from lab.guest.accelerator import Choice, Policy
 from lab.guest.prepare import Bench
 from lab.guest.qemu import Qemu
 from lab.results.models import Clock, Outcome, PlannedTrial, RunRecord, Trial
-from lab.results.runfolder import RunFolder
+from lab.results.runfolder import RunFolder, write_record
 from lab.spec.models import Case, Machine
 
 PASS, FAIL, ERROR, TIMEOUT = Outcome.PASS, Outcome.FAIL, Outcome.ERROR, Outcome.TIMEOUT
@@ -43,8 +43,8 @@ class Scripted:
         return trial(1, outcome, stage="boot", attempt=work.attempt, reason=f"because\nof {outcome}")
 
 
-def settled(script: list[Outcome], *, nested: bool) -> Trial:
-    """The trial that is kept, all of the script having been played."""
+def settled(script: list[Outcome], *, nested: bool, before: Trial | None = None) -> Trial:
+    """The trial that is kept, all of the script having been played; `before`: one that was there."""
     planned = PlannedTrial(
         number=1, key="0001-case", case="a/b", role="kernel", machine="m", clock=Clock.FUNCTIONAL
     )
@@ -61,6 +61,9 @@ def settled(script: list[Outcome], *, nested: bool) -> Trial:
         choices={("kernel", Clock.FUNCTIONAL): CHOICE},
         executor=Executor("nested" if nested else "dask", host, host.room),
     )
+    if before is not None:
+        with campaign.run.new_trial(before.key) as folder:
+            write_record(folder / "trial.json", before)
     assert run_campaign(campaign, [planned]) == []
     assert not script
     (found,) = campaign.run.trials()
@@ -89,3 +92,10 @@ def test_attempts(script: list[Outcome], nested: bool) -> None:
     assert (found.outcome, found.attempt) == (ends[-1], len(ends))
     earlier = [f"attempt {number}: {end}: because of {end}" for number, end in enumerate(ends[:-1], start=1)]
     assert list(found.notes) == earlier
+
+
+@pytest.mark.parametrize(("was", "script"), [("older", [FAIL]), ("k1", [])])
+def test_what_was_run_of_another_kernel_is_run_again(was: str, script: list[Outcome]) -> None:
+    """A result stands for the kernel that was booted, not for the name that it had then."""
+    found = settled(list(script), nested=False, before=trial(1, kernel=was))
+    assert (found.kernel, found.outcome) == ("k1", FAIL if script else PASS)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from stand_ins import kernel, trial
 
-from lab.campaign.execute import BrokenBoots, missing
+from lab.campaign.execute import BrokenBoots, drop_outdated, missing
 from lab.results.models import Clock, Outcome, PlannedTrial, RunRecord, Trial
 from lab.results.runfolder import RunFolder, write_record
 
@@ -44,6 +44,26 @@ def test_half_made_trial_is_missing(run: RunFolder) -> None:
         write_record(folder / "trial.json", trial(1, Outcome.PASS))
         raise KeyboardInterrupt
     assert missing(run, PLAN) == list(PLAN)
+
+
+def test_a_trial_of_another_kernel_is_missing(run: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a role stands for may move on before a run is resumed: what is told of one name is of one kernel.
+    Other roles, and trials that this plan is not about, stay."""
+    for number, role, of in (
+        (1, "kernel", "k1"),
+        (2, "kernel", "k2"),
+        (3, "patched", "k1"),
+        (9, "kernel", "k1"),
+    ):
+        keep(run, trial(number, role=role, kernel=of))
+    drop_outdated(run, PLAN, {"kernel": kernel(id="k2", name="debian:7.2.13")})
+    assert [one.number for one in run.trials()] == [2, 3, 9]
+    assert [one.number for one in missing(run, PLAN)] == [1, 4]
+    told = (
+        "1 trial of kernel that ended will be run again: that was kernel k1, and now it is k2 (debian:7.2.13)"
+    )
+    assert told in capfd.readouterr().err
+    assert not list(run.path.glob("trials/.*"))
 
 
 @pytest.mark.parametrize("outcome", [Outcome.CRASH, Outcome.TIMEOUT, Outcome.FAIL])
