@@ -14,11 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+# objtool and resolve_btfids work on every object, and libbpf's relo_core.c is in the kernel. Texts are input
+# of generators as well: arch/x86/lib/x86-opcode-map.txt.
+BUILT_TOOLS = r"tools/(arch|bpf|build|include|lib|objtool|scripts)/"
 UNBUILT = re.compile(
-    r"(Documentation|LICENSES|samples|tools|usr/include)/|(MAINTAINERS|CREDITS|COPYING|README|\.mailmap|\.gitignore)$"
-    r"|.*/(\.gitignore|README[^/]*|[^/]*\.(rst|txt|md))$"
+    rf"(Documentation|LICENSES|samples|usr/include)/|(?!{BUILT_TOOLS})tools/"
+    r"|(MAINTAINERS|CREDITS|COPYING|README|\.mailmap|\.gitignore)$"
+    r"|.*/(\.gitignore|README[^/]*|[^/]*\.(rst|md))$"
 )
-SHARED = re.compile(r"(include|scripts|certs)/|arch/\w+/include/|[^/]+$")
+SHARED = re.compile(rf"(include|scripts|certs)/|{BUILT_TOOLS}|arch/\w+/include/|[^/]+$")
 ReadMakefile = Callable[[str], str | None]
 """Text of the Makefile (or Kbuild) of a directory, or None if there is none."""
 
@@ -119,6 +123,9 @@ def _within(directory: str, paths: Sequence[str], made: Directory) -> OneModule 
         elif kind == "h" or name in ("Makefile", "Kbuild"):
             if made.built_in or made.subdirectories:
                 return WholeKernel((path,), f"{directory} also makes other things than modules")
+            # Another directory's Makefile may name what lies here; this one may be changed to make something.
+            if not made.modules and (kind != "h" or not made.unbuilt):
+                return WholeKernel((path,), f"{directory} makes no module by its own Makefile as it was")
             modules |= made.modules.keys()
         else:
             return WholeKernel((path,), "the lab does not know what is made from this kind of file")

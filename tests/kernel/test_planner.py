@@ -22,6 +22,8 @@ obj-$(CONFIG_OFF) += unbuilt.o
     "drivers/two": "obj-m += a.o\nobj-$(CONFIG_B) += b.o\n",
     "drivers/off": "obj-$(CONFIG_OFF) += x.o\n",
     "drivers/deep": "obj-m += a.o below/\n",
+    "drivers/kfd": "KFD_FILES := $(KFD_PATH)/kfd_module.o\n",
+    "arch/x86/lib": "lib-y += insn.o\n",
 }
 TTM = "drivers/gpu/drm/ttm"
 
@@ -46,7 +48,14 @@ def test_one_module(touched: list[str], modules: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "touched",
-    [["Documentation/x.rst"], ["MAINTAINERS", "tools/perf/x.c"], [f"{TTM}/unbuilt.c"], [f"{TTM}/README.md"]],
+    [
+        ["Documentation/x.rst"],
+        ["Documentation/x.txt", "tools/objtools.c"],
+        ["MAINTAINERS", "tools/perf/x.c"],
+        [f"{TTM}/unbuilt.c"],
+        [f"{TTM}/README.md"],
+        ["drivers/off/x.h"],
+    ],
 )
 def test_nothing(touched: list[str]) -> None:
     """Files from which this configuration makes nothing."""
@@ -65,6 +74,13 @@ def test_nothing(touched: list[str]) -> None:
         ([f"{TTM}/ttm_unheard_of.c"], "does not say"),
         ([f"{TTM}/Kconfig"], "does not know"),
         (["drivers/new/x.c"], "no Makefile"),
+        ([f"{TTM}/ttm_bo.c", "drivers/kfd/kfd_priv.h"], "no module by its own"),
+        (["drivers/kfd/Makefile"], "no module by its own"),
+        (["drivers/off/Makefile", "drivers/off/x.c"], "no module by its own"),
+        (["arch/x86/lib/insn.h"], "no module by its own"),
+        (["arch/x86/lib/x86-opcode-map.txt"], "does not know"),
+        (["tools/objtool/check.c"], "build system"),
+        (["tools/lib/bpf/relo_core.c", f"{TTM}/ttm_bo.c"], "build system"),
     ],
 )
 def test_beyond(touched: list[str], words: str) -> None:
