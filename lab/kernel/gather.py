@@ -17,6 +17,12 @@ RANGE = re.compile(r"(?P<since>[^\s:]+?)\.\.(?P<until>[^\s.][^\s]*)?")
 MESSAGE = re.compile(r"(?:<)?[^\s/<>@]+@[^\s/<>@]+(?:>)?|https?://\S+/[^\s/]+@[^\s/]+/?\S*")
 B4_SECONDS = 300
 
+PLAIN = (
+    *("--stdout", "--no-signature", "--no-ext-diff", "--no-textconv", "--no-attach"),
+    *("--src-prefix=a/", "--dst-prefix=b/", "--no-relative", "--unified=3"),
+)
+"""What `git am` on another machine takes, whatever the user has configured to read himself."""
+
 
 def gather_series(text: str, folder: Path, cwd: Path) -> Path:
     """Put the series that `text` names into `folder` and return the path of its mbox.
@@ -65,12 +71,11 @@ def _as_mail(data: bytes) -> bytes:
 
 def _from_commits(text: str, cwd: Path, folder: Path) -> bytes:
     """The commits of a range in the git tree that we stand in, with their base-commit. Reads only."""
-    plain = ["--stdout", "--no-signature", "--no-ext-diff", "--no-textconv"]
     few = f"-{MAX_PATCHES + 1}"  # that it is one too many is told by who reads them
     base = [f"--base={commit}"] if (commit := _branched_from(text, cwd)) else ["--no-base"]
     with files.scratch(folder / "commits") as scratch:
         made = scratch / "mbox"
-        done = asked(cwd, ["format-patch", few, *plain, *base, "--end-of-options", text], stdout_to=made)
+        done = asked(cwd, ["format-patch", few, *PLAIN, *base, "--end-of-options", text], stdout_to=made)
         with made.open("rb") as mbox:
             data = mbox.read(MAX_BYTES + 1)
     if done.code != 0:

@@ -65,6 +65,33 @@ def test_a_long_range_is_not_cut(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "diff.noprefix=true",
+        "diff.mnemonicPrefix=true",
+        "diff.relative=true",
+        "diff.context=0",
+        "format.attach=x",
+    ],
+)
+def test_range_is_the_same_whatever_is_configured(tree: Path, tmp_path: Path, config: str) -> None:  # noqa: F811
+    """How the user likes to read diffs is not how they are applied; a folder above is not left out."""
+    lines = [f"int {letter};\n" for letter in "abcdefghi"]
+    (tree / "drivers/a.c").write_text("".join(lines))
+    (tree / "top.c").write_text("int top;\n")
+    git(tree, "add", ".")
+    git(tree, "commit", "-qm", "both")
+    (tree / "drivers/a.c").write_text("".join(lines).replace("e", "E"))
+    (tree / "top.c").write_text("int Top;\n")
+    git(tree, "commit", "-qam", "change")
+    usual = read_series(gather_series("HEAD~1..", tmp_path / "usual", tree)).patches
+    git(tree, "config", *config.split("="))
+    patches = read_series(gather_series("HEAD~1..", tmp_path / "kept", tree / "drivers")).patches
+    assert [patch.diff for patch in patches] == [patch.diff for patch in usual]
+    assert patches[0].touched == ("drivers/a.c", "top.c")
+
+
 def test_empty_range_and_folder(tree: Path, tmp_path: Path) -> None:  # noqa: F811
     """A range without commits and a folder without patches say so."""
     with pytest.raises(UserError, match="holds no commit"):
