@@ -71,6 +71,11 @@ def _as_mail(data: bytes) -> bytes:
 
 def _from_commits(text: str, cwd: Path, folder: Path) -> bytes:
     """The commits of a range in the git tree that we stand in, with their base-commit. Reads only."""
+    if merges := (ask(cwd, "rev-list", "--merges", "--end-of-options", text) or "").split():
+        raise UserError(
+            f"the range {text} holds a merge ({merges[-1][:12]}), whose own changes are in no patch",
+            hint="rebase it; or lab run --kernel tree:PATH@BASE, then @TOP, and lab compare the two runs",
+        )
     few = f"-{MAX_PATCHES + 1}"  # that it is one too many is told by who reads them
     base = [f"--base={commit}"] if (commit := _branched_from(text, cwd)) else ["--no-base"]
     with files.scratch(folder / "commits") as scratch:

@@ -92,6 +92,24 @@ def test_range_is_the_same_whatever_is_configured(tree: Path, tmp_path: Path, co
     assert patches[0].touched == ("drivers/a.c", "top.c")
 
 
+def test_range_with_a_merge(tree: Path, tmp_path: Path) -> None:  # noqa: F811
+    """What a merge itself changes is in no patch: the kernel would be another one than the range ends at."""
+    git(tree, "checkout", "-qb", "side")
+    (tree / "side.c").write_text("int side;\n")
+    git(tree, "add", ".")
+    git(tree, "commit", "-qm", "side")
+    git(tree, "checkout", "-q", "main")
+    series_of(tree)
+    git(tree, "merge", "-q", "--no-commit", "--no-ff", "side")
+    (tree / "drivers/a.c").write_text("int fixup;\n")
+    git(tree, "commit", "-qam", "merge")
+    with pytest.raises(UserError, match=f"holds a merge .{git(tree, 'rev-parse', 'HEAD')[:12]}."):
+        gather_series("HEAD~2..", tmp_path, tree)
+    with pytest.raises(UserError, match="rebase"):
+        gather_series("HEAD^..HEAD", tmp_path, tree)
+    assert read_series(gather_series("HEAD~2..HEAD^", tmp_path, tree)).patches[0].subject == "second"
+
+
 def test_empty_range_and_folder(tree: Path, tmp_path: Path) -> None:  # noqa: F811
     """A range without commits and a folder without patches say so."""
     with pytest.raises(UserError, match="holds no commit"):
