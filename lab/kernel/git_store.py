@@ -6,6 +6,7 @@ The user's repository is only asked questions: its work tree, index, branches an
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -150,10 +151,36 @@ class GitStore:
                 shutil.copyfile(shared, self.folder / shared.name)
         except FileNotFoundError:
             index.unlink(missing_ok=True)
+        self._look_everywhere(work_tree, env)
         options = ("-c", f"core.excludesFile={theirs.excludes}", "-C", str(work_tree))
         self._run(*options, "add", "--all", "--", ".", env=env)
+        self._refuse_links(work_tree, env)
         # What is unchanged is in their repository only.
         return self._run("write-tree", "--missing-ok", env=env).text.strip()
+
+    def _look_everywhere(self, work_tree: Path, env: Mapping[str, str]) -> None:
+        """Take off the copied index what the user has told git not to look at: it is built as it is.
+
+        What a sparse checkout has left out stays: the kernel has it nevertheless.
+        """
+        listed = self._run("-C", str(work_tree), "ls-files", "-v", "-z", env=env)
+        rows = [(row[:1], row[2:]) for row in listed.stdout.split(b"\0") if row]
+        assumed = [name for tag, name in rows if tag.islower()]
+        skipped = [
+            name for tag, name in rows if tag in b"Ss" and os.path.lexists(work_tree / os.fsdecode(name))
+        ]
+        for option, names in (("--no-assume-unchanged", assumed), ("--no-skip-worktree", skipped)):
+            if names:
+                argv = ("-C", str(work_tree), "update-index", option, "-z", "--stdin")
+                self._run(*argv, env=env, data=b"".join(name + b"\0" for name in names))
+
+    def _refuse_links(self, work_tree: Path, env: Mapping[str, str]) -> None:
+        """UserError for folders of which git has taken along only at what commit they are."""
+        listed = self._run("-C", str(work_tree), "ls-files", "-s", "-z", env=env).stdout
+        links = [row.partition(b"\t")[2] for row in listed.split(b"\0") if row.startswith(b"160000 ")]
+        for folder in (work_tree / os.fsdecode(name) for name in links):
+            if folder.is_dir() and any(folder.iterdir()):
+                raise _inner(folder)
 
     def _add_plain(self, work_tree: Path, env: Mapping[str, str]) -> None:
         """A folder that no git knows: all of it but what a build leaves there.
@@ -162,6 +189,9 @@ class GitStore:
         """
         excludes = [f"--exclude={pattern}" for pattern in BUILT]
         listed = self._run("-C", str(work_tree), "ls-files", "-z", "--cached", "--others", *excludes, env=env)
+        for name in listed.stdout.split(b"\0"):
+            if name.endswith(b"/"):
+                raise _inner(work_tree / os.fsdecode(name))
         argv = ("-C", str(work_tree), "update-index", "--add", "--remove", "-z", "--stdin")
         self._run(*argv, env=env, data=listed.stdout)
 
@@ -210,3 +240,10 @@ class GitStore:
         argv = [program(), *QUIET, *arguments]
         env = {"GIT_DIR": str(self.folder), **env}
         return proc.run(argv, timeout=seconds, check=False, env=env, data=data)
+
+
+def _inner(folder: Path) -> UserError:
+    return UserError(
+        f"{folder} is a git repository of its own: its files would not be in the lab's copy of the tree",
+        hint="if the kernel needs them, rename its .git; else move it, or add it to the tree's info/exclude",
+    )

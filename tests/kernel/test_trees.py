@@ -144,6 +144,62 @@ def test_edit_right_behind_a_commit(linux: Path) -> None:
     assert (tree_of(f"tree:{linux}").path / TTM).read_text() == "int prefault = 61;\n"
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_what_git_is_told_not_to_look_at(linux: Path, flag: str) -> None:
+    """The edited file is built, in a tree that says so; nothing of it is changed for that."""
+    git(linux, "update-index", flag, TTM, "mm/memory.c")
+    (linux / TTM).write_text("int prefault = 512;\n")
+    before = state(linux)
+    tree = tree_of(f"tree:{linux}")
+    assert (tree.path / TTM).read_text() == "int prefault = 512;\n"
+    assert (tree.path / "mm/memory.c").read_text() == "int memory;\n"
+    assert tree.commit is None
+    assert f"1 uncommitted file: {TTM}" in tree.origin
+    assert state(linux) == before
+
+
+def test_sparse_checkout(linux: Path) -> None:
+    """What it left out is in the kernel nevertheless, but for a file that lies there after all."""
+    git(linux, "sparse-checkout", "set", "--cone", "scripts")
+    assert not (linux / TTM).exists()
+    tree = tree_of(f"tree:{linux}")
+    assert (tree.path / TTM).read_text() == "int prefault = 16;\n"
+    assert tree.commit == git(linux, "rev-parse", "HEAD").strip()
+    (linux / "mm").mkdir()
+    (linux / "mm/memory.c").write_text("int sparse;\n")
+    tree = tree_of(f"tree:{linux}")
+    assert (tree.path / "mm/memory.c").read_text() == "int sparse;\n"
+    assert (tree.path / TTM).read_text() == "int prefault = 16;\n"
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_a_repository_inside_of_the_tree(linux: Path, outer: bool) -> None:
+    """git would take along a note of it, and none of its files; without files there is nothing to miss."""
+    inner = linux / "drivers/mine"
+    git(linux, "init", "-q", str(inner))
+    (inner / "mine.c").write_text("int mine;\n")
+    git(inner, "add", ".")
+    git(inner, "commit", "-q", "-m", "mine")
+    if not outer:
+        (linux / ".git").rename(linux.parent / "elsewhere")
+    with pytest.raises(UserError, match="drivers/mine is a git repository of its own"):
+        tree_of(f"tree:{linux}")
+    if outer:
+        (linux / ".git/info/exclude").write_text("/drivers/mine\n")
+        assert tree_of(f"tree:{linux}").commit == git(linux, "rev-parse", "HEAD").strip()
+        (linux / ".git/info/exclude").unlink()
+    (inner / ".git").rename(linux.parent / "inner")
+    assert (tree_of(f"tree:{linux}").path / "drivers/mine/mine.c").is_file()
+
+
+def test_a_submodule_that_is_not_checked_out(linux: Path) -> None:
+    """An empty folder."""
+    commit = git(linux, "rev-parse", "HEAD").strip()
+    git(linux, "update-index", "--add", "--cacheinfo", f"160000,{commit},drivers/theirs")
+    (linux / "drivers/theirs").mkdir()
+    assert tree_of(f"tree:{linux}").version == "6.12.2"
+
+
 def test_user_repository_is_untouched(linux: Path) -> None:
     """Neither work tree nor branch, index, refs or objects change, whatever revision is built."""
     git(linux, "checkout", "-q", "drm/next")
