@@ -56,6 +56,12 @@ class Theirs:
         found = ask(self.path, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         return found.strip() if found else None
 
+    @property
+    def has_sparse_index(self) -> bool:
+        """Whether the index may hold whole folders instead of their files."""
+        names = ("core.sparseCheckout", "index.sparse")
+        return all((ask(self.path, "config", "--type=bool", name) or "").strip() == "true" for name in names)
+
 
 PLACES = ("--git-path", "objects", "--git-path", "index", "--git-path", "info/exclude")
 
@@ -144,6 +150,9 @@ class GitStore:
         if theirs is None:
             self._add_plain(work_tree, env)
             return self._run("write-tree", env=env).text.strip()
+        if theirs.has_sparse_index:  # without their objects git takes what it cannot expand for removed
+            hint = f"git -C {work_tree} sparse-checkout reapply --no-sparse-index"
+            raise UserError(f"{work_tree} has a sparse index, which the lab cannot read", hint=hint)
         try:
             # With its time: what was written no earlier, git does not believe to be unchanged.
             shutil.copy2(theirs.index, index)

@@ -172,6 +172,16 @@ def test_sparse_checkout(linux: Path) -> None:
     assert (tree.path / TTM).read_text() == "int prefault = 16;\n"
 
 
+def test_sparse_index(linux: Path) -> None:
+    """Its folders would be missing in the copy; the hint's command mends it."""
+    git(linux, "sparse-checkout", "set", "--cone", "--sparse-index", "scripts")
+    with pytest.raises(UserError, match="sparse index") as raised:
+        tree_of(f"tree:{linux}")
+    assert raised.value.hint == f"git -C {linux} sparse-checkout reapply --no-sparse-index"
+    git(linux, *raised.value.hint.split()[3:])
+    assert (tree_of(f"tree:{linux}").path / TTM).is_file()
+
+
 @pytest.mark.parametrize("outer", [True, False])
 def test_a_repository_inside_of_the_tree(linux: Path, outer: bool) -> None:
     """git would take along a note of it, and none of its files; without files there is nothing to miss."""
