@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from lab import proc
+from lab.kernel import git
 
 HUNK = re.compile(rb"@@ -[0-9]+(?:,([0-9]+))? \+[0-9]+(?:,([0-9]+))? @@")
 START = re.compile(rb"(?m)^(?:diff --git \S|--- \S[^\n]*\n\+\+\+ \S)")
@@ -28,7 +32,7 @@ def touched_paths(diff: bytes) -> tuple[str, ...]:
     """
     paths: set[str] = set()
     current, old_left, new_left = "", 0, 0
-    for line in diff.splitlines():
+    for line in diff.removesuffix(b"\n").split(b"\n"):  # for git a carriage return ends no line
         if old_left > 0 or new_left > 0:
             old, new = _counts(line, current)
             old_left, new_left = old_left - old, new_left - new
@@ -46,6 +50,25 @@ def touched_paths(diff: bytes) -> tuple[str, ...]:
     if not paths:
         raise BadDiff("its diff names no file")
     return tuple(sorted(paths))
+
+
+def check_with_git(diff: bytes, touched: Iterable[str]) -> None:
+    """Raises BadDiff if `git apply` would change a file that is not among `touched`: nobody would restore it.
+
+    git reads names in more ways than a kernel patch needs: quoted, or with a date after blanks. It applies
+    nothing of a diff that it cannot read.
+    """
+    seen = {path.encode() for path in touched}
+    for direction in ((), ("--reverse",)):  # the new name of a renamed file, and the old one
+        argv = [git.program(), "apply", "-p1", "--numstat", "-z", *direction]
+        # Inside of some repository it would leave out what is not below the folder that we stand in.
+        env = {**git.ALONE, "GIT_DIR": "/nonexistent"}
+        done = proc.run(argv, timeout=60, check=False, data=diff, env=env)
+        if len(done.stdout) >= proc.MAX_OUTPUT:
+            raise BadDiff("the names of its files fill more than 16 MiB")
+        rows = [row.split(b"\t", 2) for row in done.stdout.split(b"\0") if row]
+        if unseen := sorted({row[-1] for row in rows} - seen):
+            raise BadDiff(f"it writes {unseen[0].decode(errors='backslashreplace')!r} in a way of its own")
 
 
 def _lines(count: bytes | None) -> int:

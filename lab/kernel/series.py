@@ -19,7 +19,7 @@ from pathlib import Path
 from lab import files, proc
 from lab.errors import InfraError, UserError
 from lab.kernel import git
-from lab.kernel.patch import BadDiff, find_diff, touched_paths
+from lab.kernel.patch import BadDiff, check_with_git, find_diff, touched_paths
 
 MAX_BYTES = 32 << 20
 MAX_PATCHES = 500
@@ -263,7 +263,9 @@ def _in_order(changes: list[_Mail], path: Path) -> list[_Mail]:
 
 def _touched(mail: _Mail, number: int, path: Path) -> tuple[str, ...]:
     try:
-        return touched_paths(mail.diff)
+        paths = touched_paths(mail.diff)
+        check_with_git(mail.diff, paths)
+        return paths
     except BadDiff as error:
         title = f' "{mail.subject}"' if mail.subject else ""
         raise UserError(f"{path}: patch {number}{title} is not usable: {error}", hint=RAW_HINT) from error

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,39 @@ def test_rename_touches_both_names() -> None:
     """A renamed file is touched at both places."""
     diff = b"diff --git a/lib/a.c b/lib/b.c\nsimilarity index 100%\nrename from lib/a.c\nrename to lib/b.c\n"
     assert touched_paths(diff) == ("lib/a.c", "lib/b.c")
+
+
+HUNK = "@@ -1 +1 @@\n-int b;\n+int c;\n"
+SEEN = f"diff --git a/drivers/x.c b/drivers/x.c\n--- a/drivers/x.c\n+++ b/drivers/x.c\n{HUNK}"
+DATE = "2024-01-01 00:00:00.000000000 +0000"
+HIDDEN = {
+    "a date after blanks": f"{SEEN}--- a/kernel/evil.c {DATE}\n+++ b/kernel/evil.c {DATE}\n{HUNK}",
+    "a quoted name": (
+        'diff --git "a/kernel/e\\166il.c" b/kernel/x.c\nsimilarity index 100%\n'
+        'rename from "kernel/e\\166il.c"\nrename to kernel/x.c\n'
+    ),
+    "an old spelling": (
+        f"{SEEN}diff --git a/kernel/evil.c b/drivers/x.c\nsimilarity index 100%\n"
+        "rename old kernel/evil.c\nrename new drivers/x.c\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_git_reads_no_other_name(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A diff that git would apply to a file that the lab does not see is refused, wherever one stands."""
+    (tmp_path / "repository/folder").mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", str(tmp_path / "repository")], check=True)
+    for place in (tmp_path, tmp_path / "repository/folder"):
+        monkeypatch.chdir(place)
+        with pytest.raises(UserError, match=r"writes 'kernel/evil\.c' in a way of its own"):
+            read_series(written(tmp_path, mail("[PATCH] x", HIDDEN[how])))
+
+
+def test_carriage_return_ends_no_line(tmp_path: Path) -> None:
+    """What follows a bare one is no header of a hunk, for git as for the lab."""
+    hidden = SEEN.replace("int c;\n", "int c;\r@@ -1,3 +1,3 @@\n") + SEEN.replace("drivers/x", "kernel/evil")
+    assert touched_paths(hidden.encode()) == ("drivers/x.c", "kernel/evil.c")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
