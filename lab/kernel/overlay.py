@@ -59,7 +59,8 @@ def take_off(source: Path) -> None:
         ) from error
     for number, (name, mode) in enumerate(modes.items()):
         _restore(source / name, source, kept / str(number) if mode is not None else None, mode or 0)
-    shutil.rmtree(kept)
+    with files.scratch(kept) as gone:  # whole: what is half removed would be damaged for the next
+        kept.rename(gone / kept.name)
 
 
 def _kept(source: Path) -> Path:

@@ -107,6 +107,21 @@ def test_killed_lab(tree: SourceTree) -> None:
     take_off(tree.path)
 
 
+def test_killed_while_forgetting(tree: SourceTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab that dies when the originals are back, and its memory of them is half removed, is no obstacle."""
+    before = content(tree)
+
+    def killed(folder: Path, **_: object) -> None:
+        next(folder.rglob("0")).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt), apply_series(tree, series()):
+        patched.setattr(shutil, "rmtree", killed)
+    with apply_series(tree, series()):
+        pass
+    assert content(tree) == before
+
+
 def test_damaged_memory(tree: SourceTree) -> None:
     """Without knowing what the originals were the tree is not used."""
     (tree.path.parent / "originals").mkdir()
