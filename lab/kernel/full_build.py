@@ -7,25 +7,22 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from lab import files, log, proc
-from lab.errors import InfraError, Interrupted, LabError, SeriesError, UserError
+from lab import files, log
+from lab.errors import InfraError
 from lab.kernel import planner
-from lab.kernel.buildlog import bad_compiler, first_error
-from lab.kernel.configure import Config, configure, decides_config, kept_config
+from lab.kernel.buildlog import first_error
+from lab.kernel.configure import Config, kept_config
 from lab.kernel.finished import Manifest, intact, write_manifest
-from lab.kernel.fixes import fixes_for
-from lab.kernel.forecast import memory_of, plan_of
+from lab.kernel.forecast import plan_of
+from lab.kernel.full_objects import Job, image_of, job_of, make_and_tell, make_objects, ready
 from lab.kernel.kernel import Kernel, kernel_id
-from lab.kernel.objects import LastBuilt, ObjectTree
-from lab.kernel.overlay import apply_series
-from lab.kernel.progress import Learned, Progress
-from lab.kernel.series import Patch, Series
-from lab.kernel.stamps import as_last_built
-from lab.kernel.toolchain import Toolchain, toolchain
+from lab.kernel.objects import ObjectTree
+from lab.kernel.series import Series
+from lab.kernel.toolchain import Toolchain
 from lab.kernel.vmlinux import has_pvh_note
 from lab.kernel.work_copy import SourceTree
 from lab.results.models import KernelRecord
@@ -40,48 +37,6 @@ class FullManifest(Manifest):
     image: str  # "vmlinux", or "bzImage" where the configuration lets QEMU enter no ELF file
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One kernel to be built."""
-
-    tree: SourceTree
-    objects: ObjectTree
-    name: str  # as the user would write it
-    fixes: tuple[Patch, ...]
-    series: Series | None
-
-    @property
-    def patches(self) -> tuple[Patch, ...]:
-        return (*self.fixes, *(self.series.patches if self.series else ()))
-
-    @property
-    def touched(self) -> set[str]:
-        return {path for patch in self.patches for path in patch.touched}
-
-    @property
-    def config_changes(self) -> str:
-        """A digest of the patches if they can change the configuration, else ""."""
-        return self._diffs if decides_config(self.touched) else ""
-
-    @property
-    def _diffs(self) -> str:
-        # The diffs themselves and not their patch ids, which are blind to white space.
-        return files.sha256_text(*[patch.diff for patch in self.patches])
-
-    def key(self, config: Config) -> str:
-        tools = (self.objects.toolchain.version, *self.objects.toolchain.make_flags)
-        return files.sha256_text(self.tree.identity, self._diffs, config.digest, *tools)[:16]
-
-    def source(self, config: Config) -> LastBuilt:
-        return LastBuilt(
-            identity=self.tree.identity, config=config.digest, patched=tuple(sorted(self.touched))
-        )
-
-    @property
-    def title(self) -> str:
-        return f"{self.name}{f' + {self.series.name}' if self.series else ''}, {self.objects.kconfig}"
-
-
 def build_kernel(
     tree: SourceTree, kconfig: str, *, name: str, series: Series | None = None, tools: Toolchain | None = None
 ) -> Kernel:
@@ -93,16 +48,10 @@ def build_kernel(
     """
     if (kernel := find_kernel(tree, kconfig, name=name, series=series, tools=tools)) is not None:
         return kernel
-    tools = tools or toolchain()
-    objects = ObjectTree(tree.path, kconfig, tools)
-    job = _Job(tree, objects, name, fixes_for(tree.version), series)
-    with objects.held(), apply_series(tree, job.patches):
-        config = configure(tree, objects, job.config_changes)
+    job = job_of(tree, kconfig, name=name, series=series, tools=tools)
+    with ready(job) as config:
         final = files.cache_dir("builds") / job.key(config)
-        manifest = intact(final, FullManifest)
-        if manifest is None:
-            with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
-                manifest = _built(job, config, final)
+        manifest = intact(final, FullManifest) or _built(job, config, final)
     return _kernel(job, config, final, manifest)
 
 
@@ -110,9 +59,8 @@ def find_kernel(
     tree: SourceTree, kconfig: str, *, name: str, series: Series | None = None, tools: Toolchain | None = None
 ) -> Kernel | None:
     """That kernel, if it was built before. Reads nothing of the tree's files, so nobody need hold it."""
-    objects = ObjectTree(tree.path, kconfig, tools or toolchain())
-    job = _Job(tree, objects, name, fixes_for(tree.version), series)
-    config = kept_config(tree, objects, job.config_changes)
+    job = job_of(tree, kconfig, name=name, series=series, tools=tools)
+    config = kept_config(tree, job.objects, job.config_changes)
     if config is None:
         return None
     final = files.cache_dir("builds") / job.key(config)
@@ -128,23 +76,10 @@ def objects_of(
 
     Another build may have used the folder since: then make brings it back. Raises as `build_kernel`.
     """
-    tools = tools or toolchain()
-    objects = ObjectTree(tree.path, kconfig, tools)
-    job = _Job(tree, objects, name, fixes_for(tree.version), series)
-    with objects.held(), apply_series(tree, job.patches):
-        config = configure(tree, objects, job.config_changes)
-        with as_last_built(tree.path, objects.folder / "stamps.json", job.touched):
-            kept = files.cache_dir("builds") / f"{job.key(config)}.log"
-            objects.note_begun()
-            done = objects.make([_image(config), "modules"], log=kept, stranger=series is not None)
-            if done.code != 0:
-                raise _failure(job, done, kept)
-            objects.note_complete(job.source(config))
-            yield job.key(config), objects
-
-
-def _image(config: Config) -> str:
-    return "vmlinux" if config.values.get("CONFIG_PVH") == "y" else "bzImage"
+    job = job_of(tree, kconfig, name=name, series=series, tools=tools)
+    with ready(job) as config:
+        make_objects(job, config)
+        yield job.key(config), job.objects
 
 
 def build_steps(
@@ -175,52 +110,13 @@ def _named(kernel: Kernel, name: str, series: Series) -> Kernel:
     return replace(kernel, record=record)
 
 
-def _built(job: _Job, config: Config, final: Path) -> FullManifest:
-    image = _image(config)
-    with log.step(f"building {job.title}") as tell, files.made_whole(final) as made:
-        kept = final.with_name(f"{final.name}.log")
-        source, before = job.source(config), job.objects.steps_before
-        memory = memory_of(job.tree, job.objects, source, config.values)
-        progress = Progress(tell, memory.recall() if memory else None, done_before=before)
-        job.objects.note_begun()
-        try:
-            done = job.objects.make(
-                [image, "modules"], log=kept, stranger=job.series is not None, watch=progress.feed
-            )
-        except Interrupted as error:
-            job.objects.note_steps(before + progress.steps)
-            raise Interrupted(
-                f"interrupted while building {job.title} ({progress.text()}); the next run goes on from there"
-            ) from error
-        if done.code != 0:
-            job.objects.note_steps(before + progress.steps)
-            raise _failure(job, done, kept)
-        if memory is not None and before == 0:
-            memory.keep(Learned(steps=progress.steps, seconds=progress.seconds))
-        job.objects.note_complete(source)
-        return _copied_out(job, image, made)
+def _built(job: Job, config: Config, final: Path) -> FullManifest:
+    with files.made_whole(final) as made:
+        make_and_tell(job, config)
+        return _copied_out(job, image_of(config), made)
 
 
-def _failure(job: _Job, done: proc.Finished, kept: Path) -> LabError:
-    """Whose fault it is that make failed."""
-    done.check_room()
-    error = first_error(done.text, {"/src/": "", "/obj/": ""})
-    hint = f"the whole log is {kept}"
-    if words := bad_compiler(done.text):
-        return UserError(
-            f"{job.title} cannot be built with {job.objects.toolchain.version}: {words}", hint=hint
-        )
-    if job.series is None:
-        return InfraError(f"{job.title} does not build even without a series: {error}", hint=hint)
-    return SeriesError(
-        f"{job.series.name} does not build on {job.name} with {job.series.last}: {error}",
-        stage="build",
-        evidence=done.text[-16384:],
-        hint=hint,
-    )
-
-
-def _copied_out(job: _Job, image: str, into: Path) -> FullManifest:
+def _copied_out(job: Job, image: str, into: Path) -> FullManifest:
     """Image, configuration and modules, as the build's own rules install them."""
     done = job.objects.make(
         ["INSTALL_MOD_PATH=/out", "modules_install"], out=into, stranger=job.series is not None
@@ -258,7 +154,7 @@ def _plain_files(folder: Path) -> dict[str, str]:
     return dict(sorted(contents.items()))
 
 
-def _kernel(job: _Job, config: Config, folder: Path, manifest: FullManifest) -> Kernel:
+def _kernel(job: Job, config: Config, folder: Path, manifest: FullManifest) -> Kernel:
     contents = manifest.contents
     image = folder / manifest.image
     modules = {name: digest for name, digest in contents.items() if name.endswith(".ko")}
@@ -281,7 +177,3 @@ def _kernel(job: _Job, config: Config, folder: Path, manifest: FullManifest) -> 
     )
     elf = image if manifest.image == "vmlinux" and has_pvh_note(image) else None
     return Kernel(record=record, vmlinuz=image, vmlinux=elf, root=folder, config=folder / ".config")
-
-
-def _build_id(built: Mapping[str, str]) -> str:
-    return files.sha256_text(*[part for item in sorted(built.items()) for part in item])

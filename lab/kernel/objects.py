@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The folder that kbuild writes its objects to, and how make is run over it.
 
-One folder serves a tree and a configuration at all its revisions and with all series, so that make has as
-little to do as it can; what was built is copied out of it. Inside the sandbox the source is always /src and
-the objects are always /obj: compiler caches and reproducible builds need nothing else.
+One folder serves a tree and a configuration at all its revisions, so that make has as little to do as it can;
+what was built is copied out of it. Inside the sandbox the source is always /src and the objects are always
+/obj: compiler caches and reproducible builds need nothing else.
 
-`ccache` is shared by all. A series is a stranger's code that runs while it builds, and must not leave
-objects that others would take: its builds read the cache and do not write to it.
+A series is a stranger's code that runs while it builds, and must not leave objects that others would take. It
+builds in a copy of that folder, kept until another series needs one; `ccache` is shared by all, and its
+builds read that and do not write to it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -56,13 +57,20 @@ class ObjectTree:
     source: Path
     kconfig: str
     toolchain: Toolchain
+    series: str = ""
+    """Who else's code may run here: a digest of a series and of the source under it; "" for nobody's."""
+
+    @property
+    def base(self) -> ObjectTree:
+        """The objects that no series has touched."""
+        return replace(self, series="")
 
     @property
     def folder(self) -> Path:
         key = files.sha256_text(
             str(self.source), self.kconfig, self.toolchain.version, str(self.toolchain.ccache)
         )
-        return files.cache_dir("objects") / key[:16]
+        return files.cache_dir("objects") / f"{key[:16]}-{'series' if self.series else 'base'}"
 
     @property
     def objects(self) -> Path:
@@ -70,13 +78,34 @@ class ObjectTree:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """The folder, for this lab alone; what a killed build left half written is removed first."""
-        self.objects.mkdir(parents=True, exist_ok=True)
-        with files.locked(self.folder / "lock", what=f"the objects of {self.source}", seconds=SECONDS):
-            if self._building.exists():
-                remove_half_written(self.objects)
-                self._building.unlink()
+        """These objects and those of the base, for this lab alone; what a killed build left half written is
+        removed first."""
+        self.base.objects.mkdir(parents=True, exist_ok=True)
+        with files.locked(self.base.folder / "lock", what=f"the objects of {self.source}", seconds=SECONDS):
+            for tree in (self.base, self):
+                if tree._building.exists():
+                    remove_half_written(tree.objects)
+                    tree._building.unlink()
             yield
+
+    @property
+    def begun(self) -> bool:
+        """Are there objects that only this series can have touched?"""
+        try:
+            return (self.folder / "series").read_text() == self.series
+        except OSError:
+            return False
+
+    def begin(self) -> None:
+        """Take the objects of the base in place of what another series left. The caller holds them."""
+        if self.folder.exists():
+            with files.scratch(self.folder) as gone:  # never a part of it under its name
+                self.folder.rename(gone / self.folder.name)
+        with files.made_whole(self.folder) as made:
+            parts = [self.base.folder / name for name in ("obj", "stamps.json", "complete")]
+            there = [str(path) for path in parts if path.exists()]
+            proc.run(["cp", "-a", "--reflink=auto", "--", *there, str(made)], timeout=SECONDS)
+            (made / "series").write_text(self.series)
 
     @property
     def _building(self) -> Path:
@@ -151,8 +180,9 @@ class ObjectTree:
         files.write_whole(self.folder / "steps", str(steps))
 
     def discard(self) -> None:
-        """Remove all objects: the next build begins from nothing."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all objects, also those with a series: the next build begins from nothing."""
+        for tree in (self.base, replace(self, series="any")):
+            shutil.rmtree(tree.folder, ignore_errors=True)
 
 
 def ccache_settings(read_only: bool) -> Mapping[str, str]:

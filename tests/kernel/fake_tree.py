@@ -11,7 +11,8 @@ from pathlib import Path
 from lab.kernel.work_copy import SourceTree
 
 # /src/known lists the options that there are; image and module are made from one source file each, so that
-# one can see what is made again. /src/fail, if it is there, is a script that runs before the image is made.
+# one can see what is made again. /src/fail, if it is there, is a script that runs before the image is made;
+# /obj/conf stands for the program, made by an earlier build, that computes configurations.
 MAKEFILE = """\
 VERSION = 6
 PATCHLEVEL = 12
@@ -20,6 +21,7 @@ R := lib/modules/6.12.7
 
 allnoconfig:
 \tgrep -w -f known $(KCONFIG_ALLCONFIG) > $(O)/.config || true
+\t@if [ -e $(O)/conf ]; then O=$(O) sh $(O)/conf; fi
 
 bzImage: $(O)/arch/x86/boot/bzImage
 $(O)/arch/x86/boot/bzImage: mm/memory.c $(O)/.config

@@ -13,9 +13,11 @@ from fake_tree import fake_tree, mbox
 
 from lab import files, log
 from lab.errors import InfraError, Interrupted, SeriesError
-from lab.kernel.full_build import build_kernel, build_steps
+from lab.kernel.full_build import build_kernel, build_steps, objects_of
 from lab.kernel.kernel import Kernel
+from lab.kernel.objects import ObjectTree
 from lab.kernel.series import Series, read_series
+from lab.kernel.toolchain import toolchain
 from lab.kernel.work_copy import SourceTree
 from lab.waiting import stop_requested
 
@@ -121,17 +123,20 @@ def test_a_build_that_failed_promises_nothing(
     tree: SourceTree, kconfig: str, tmp_path: Path, told: list[str]
 ) -> None:
     """Its objects are of two sources: what the next one finds to do is anybody's guess, and no lesson."""
-    for number in (1, 2):
-        change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", f"int changed_{number};")
+
+    def left(number: int) -> bool:
+        told.clear()
+        change = series(tmp_path, "mm/memory.c", "int memory;", f"int changed_{number};")
         build_steps(tree, kconfig, change, name="tree:x")
-    (tree.path / "fail").write_text("grep -q broken mm/memory.c && exit 1; exit 0\n")
-    broken = series(tmp_path, "mm/memory.c", "int memory;", "broken memory;")
+        return any("left" in text for text in told)
+
+    assert [left(1), left(2)] == [False, True]
+    (tree.path / "fail").write_text("grep -q changed_3 mm/memory.c && exit 1; exit 0\n")
     with pytest.raises(SeriesError):
-        build_steps(tree, kconfig, broken, name="tree:x")
-    told.clear()
-    change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", "int changed_3;")
-    build_steps(tree, kconfig, change, name="tree:x")
-    assert not [text for text in told if "left" in text]
+        left(3)
+    (tree.path / "fail").unlink()
+    assert not left(3)
+    assert left(4)
 
 
 def test_half_a_build_teaches_nothing(tree: SourceTree, kconfig: str, told: list[str]) -> None:
@@ -226,6 +231,79 @@ def test_stranger_is_confined(tree: SourceTree, kconfig: str, tmp_path: Path) ->
     assert not outside.exists()
     assert not (tree.path / "mm/evil").exists()
     assert not (kernel.root / "lib/modules/6.12.7/build").is_symlink()
+
+
+def hostile(tmp_path: Path, script: str) -> Series:
+    """A series that changes mm/memory.c, and runs a script while it builds."""
+    lines = [f"+{line}\n" for line in script.splitlines()]
+    path = mbox(tmp_path / "hostile.mbox", "mm/memory.c", "int memory;", "int hostile;")
+    new_file = f"--- /dev/null\n+++ b/fail\n@@ -0,0 +1,{len(lines)} @@\n{''.join(lines)}"
+    path.write_text(path.read_text().replace("-- \n2.39", f"{new_file}-- \n2.39"))
+    return read_series(path)
+
+
+def test_a_series_leaves_nothing_to_others(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """What it did to the objects while it built is in no other kernel, though make would take it for new."""
+    evil = "echo EVIL > $O/drivers/ttm.ko; touch -d 2100-01-01 $O/drivers/ttm.ko"
+    _, worse = build_steps(tree, kconfig, hostile(tmp_path, evil), name="tree:x")
+    assert worse.module_file("ttm").read_text() == "EVIL\n"
+    other = series(tmp_path, "mm/memory.c", "int memory;", "int other;")
+    _, patched = build_steps(tree, kconfig, other, name="tree:x")
+    assert patched.module_file("ttm").read_text() == "int prefault = 16;\n"
+    assert compiled(patched) == ["mm/memory.o"]
+    (tree.path / "mm/memory.c").write_text("int newer;\n")
+    newer = build_kernel(SourceTree(tree.path, "two", "6.12.7", "it"), kconfig, name="tree:x")
+    assert newer.module_file("ttm").read_text() == "int prefault = 16;\n"
+
+
+def test_a_series_configures_no_other_kernel(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """The configuration that it shares with its base does not come from programs that it has made."""
+    evil = hostile(tmp_path, "echo 'echo CONFIG_KASAN=y >> $O/.config' > $O/conf")
+    build_steps(tree, kconfig, evil, name="tree:x")
+    for kept in files.cache_dir("configs").iterdir():
+        kept.unlink()
+    for applied in (evil, None):
+        kernel = build_kernel(tree, kconfig, name="tree:x", series=applied)
+        assert kernel.record.debug_options == ()
+
+
+def test_steps_of_a_series(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """Each step is built from the one before; the base is not made again for the times of what they touch."""
+    first = mbox(tmp_path / "first.mbox", "drivers/ttm.c", "int prefault = 16;", "int prefault = 32;")
+    second = mbox(tmp_path / "second.mbox", "mm/memory.c", "int memory;", "int more;")
+    both = tmp_path / "both.mbox"
+    both.write_text(first.read_text() + second.read_text())
+    steps = build_steps(tree, kconfig, read_series(both), name="tree:x")
+    assert [compiled(step) for step in steps[1:]] == [["drivers/ttm.o"], ["mm/memory.o"]]
+    for applied, made in ((read_series(both), steps[2]), (None, steps[0])):
+        with objects_of(tree, kconfig, name="tree:x", series=applied) as (key, _):
+            assert key == made.root.name
+        assert compiled(made) == []
+
+
+def test_a_series_begins_from_its_base(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """Where the objects of the base are gone, or of another revision, they are brought back for this series
+    and for the next."""
+    base = build_kernel(tree, kconfig, name="tree:x")
+    ObjectTree(tree.path, kconfig, toolchain()).discard()
+    for number, made in ((1, ["drivers/ttm.o", "mm/memory.o"]), (2, [])):
+        change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", f"int changed_{number};")
+        base.root.with_name(f"{base.root.name}.log").write_text("")
+        patched = build_kernel(tree, kconfig, name="tree:x", series=change)
+        assert sorted(compiled(base)) == made
+        assert compiled(patched) == ["drivers/ttm.o"]
+
+
+def test_killed_with_a_series(tree: SourceTree, kconfig: str, tmp_path: Path) -> None:
+    """What a killed lab left half written with a series is made again, the rest is kept."""
+    change = series(tmp_path, "drivers/ttm.c", "int prefault = 16;", "int prefault = 512;")
+    _, patched = build_steps(tree, kconfig, change, name="tree:x")
+    with objects_of(tree, kconfig, name="tree:x", series=change) as (_, objects):
+        (objects.folder / "building").touch()
+        (objects.objects / "drivers/ttm.ko").write_text("half")
+    with objects_of(tree, kconfig, name="tree:x", series=change):
+        assert (objects.objects / "drivers/ttm.ko").read_text() == "int prefault = 512;\n"
+    assert "drivers/ttm.o" in compiled(patched)
 
 
 def test_debug_kernel_says_so(tree: SourceTree, tmp_path: Path) -> None:
