@@ -150,7 +150,12 @@ def ends_by(boot: Boot, address: str, number: int, victim: str) -> bytes:
     hold.sweep()
     seen["next"] = driver(address)
     seen["left"] = [entry.address for entry in journal.entries()]
-    seen["files"] = [str(path) for path in files.cache_dir("kvm-probe").glob(".device.*")]
+    # Where QEMU's copies of devices were made, on a file system of its own mount namespace.
+    probe = files.cache_dir("kvm-probe")
+    seen["files"] = [str(path) for path in probe.iterdir() if path.suffix not in (".json", ".lock")]
+    seen["files"] += [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(probe) in line
+    ]
     return in_json(seen)
 
 
